@@ -1,0 +1,2 @@
+//! mcpserver
+fn main() {}

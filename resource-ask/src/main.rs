@@ -1,0 +1,2 @@
+//! resource-ask
+fn main() {}
