@@ -13,7 +13,7 @@ use crate::fleet::Manifest;
 use crate::ids::{JobId, NegotiationId, PrincipalId, ProposalId, WorkerId};
 use crate::job::{AttemptNumber, AttemptReport, Job};
 use crate::negotiation::Negotiation;
-use crate::proposal::Reply;
+use crate::proposal::{Promises, Reply};
 use crate::trust::TrustEvidence;
 use crate::units::{Seconds, Timestamp};
 
@@ -91,6 +91,8 @@ pub enum Event {
         worker_id: WorkerId,
         /// Its proposal.
         proposal_id: ProposalId,
+        /// What the proposal promised, to be compared with what is delivered.
+        promised: Promises,
     },
     /// The worker answered to the award, or could not be reached.
     AwardAnswered {
