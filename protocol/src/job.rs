@@ -471,6 +471,9 @@ pub struct AttemptReport {
     /// New output of the job since the last report.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// Bytes of output before this report's, so that a report taken twice writes the same log.
+    #[serde(default)]
+    pub log_offset: u64,
     /// New metric values since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
