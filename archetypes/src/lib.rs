@@ -12,9 +12,18 @@
 //! a change that moves any drawn value must raise [`VERSION`]; the golden test says so.
 
 pub mod archetype;
+mod capacity;
+pub mod catalogue;
+mod dynamics;
 pub mod fault;
+mod hardware;
 pub mod honesty;
+mod metadata;
+mod plan;
+mod recipe;
 pub mod site;
+mod software;
+mod start;
 mod stream;
 
 pub use archetype::{Archetype, UnknownArchetype, default_seed};
