@@ -399,3 +399,6 @@ fn line(record: &csv::StringRecord) -> u64 {
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
+
+#[cfg(test)]
+mod tests;
