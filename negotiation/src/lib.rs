@@ -14,4 +14,11 @@
 //! request or on its published scale, never on the other proposals. Trust multiplies. Text that a
 //! worker wrote is shown to people and decides nothing.
 
+pub mod audit;
+pub mod belief;
+pub mod evaluate;
+pub mod gate;
+pub mod method;
+pub mod score;
+pub mod select;
 pub mod trust;

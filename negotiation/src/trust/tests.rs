@@ -97,7 +97,7 @@ fn acceptance_3_an_under_claimer_stays_above_an_over_claimer_of_equal_rate() {
 fn acceptance_5_a_thousand_true_trivia_weigh_no_more_than_one_negotiation() {
     let fact = finding("software.zlib", ClaimValue::Flag(true), ClaimValue::Flag(true), AuditResult::Match);
     let flood = vec![fact.clone(); 1000];
-    assert_eq!(judge(&flood), judge(&[fact.clone()]));
+    assert_eq!(judge(&flood), judge(std::slice::from_ref(&fact)));
     let mut with_a_lie = flood;
     with_a_lie.push(finding(
         "compute.gpus",

@@ -1,0 +1,160 @@
+//! The gate: every hard constraint holds, or a reason with its code, what was wanted and what there
+//! was. Nothing buys back a failed gate.
+//!
+//! In audit mode `before` a site whose truth the hub knows is judged by the truth, and a false claim
+//! on a hard subject fails by itself. Every other site is judged by its verdict, the constraints that
+//! it says are not met, and its promises. Of a site's text only the codes count.
+
+use matching::unmet::{blocking, unmet};
+use protocol::evaluation::{AuditFinding, AuditMode, AuditResult, Gate, Reason};
+use protocol::proposal::{NoProposal, Proposal, ReasonCode, Reply, Verdict};
+use protocol::requirement::{Requirement, Urgency};
+use protocol::trust::{TrustRecord, TrustState};
+
+use crate::belief::Belief;
+use crate::score::shown;
+use crate::trust::QUARANTINE_LINE;
+
+/// Reasons of one site that are kept in the record.
+const REASONS_KEPT: usize = 32;
+
+/// What the gate looks at beside the requirement.
+#[derive(Debug, Clone, Copy)]
+pub struct GateInput<'a> {
+    /// What the worker answered.
+    pub reply: &'a Reply,
+    /// What is believed of its proposal, if it made one.
+    pub belief: Option<&'a Belief<'a>>,
+    /// What the audit found.
+    pub findings: &'a [AuditFinding],
+    /// What is known of its honesty and delivery.
+    pub trust: &'a TrustRecord,
+    /// Whether the request names this worker, which lets a quarantined one be chosen.
+    pub named: bool,
+    /// When false claims count.
+    pub mode: AuditMode,
+}
+
+/// Judges one worker's answer by the hard constraints.
+#[must_use]
+pub fn gate(requirement: &Requirement, input: GateInput<'_>) -> Gate {
+    let mut failed = Vec::new();
+    match (input.reply, input.belief) {
+        (Reply::Proposal(proposal), Some(belief)) => {
+            failed.extend(verdict_reason(requirement, proposal, belief));
+            failed.extend(match belief.truth {
+                Some(facts) => blocking(requirement, &unmet(requirement, facts)),
+                None => stated_reasons(requirement, proposal, belief),
+            });
+            if input.mode == AuditMode::Before {
+                failed.extend(false_claims(input.findings));
+            }
+        }
+        (Reply::Proposal(_), None) => {}
+        (Reply::Missing(missing), _) => failed.push(no_proposal(missing)),
+    }
+    if input.trust.state == TrustState::Quarantined && !input.named {
+        failed.push(quarantined(input.trust));
+    }
+    failed.truncate(REASONS_KEPT);
+    Gate { passed: failed.is_empty(), failed }
+}
+
+fn no_proposal(missing: &NoProposal) -> Reason {
+    Reason {
+        code: ReasonCode::NoProposal,
+        wanted: "a proposal".to_owned(),
+        had: format!("{} ({})", missing.outcome, missing.error.code),
+    }
+}
+
+fn quarantined(trust: &TrustRecord) -> Reason {
+    let (claim, delivery) = (trust.claim.expectation.get(), trust.delivery.expectation.get());
+    Reason {
+        code: ReasonCode::Quarantined,
+        wanted: format!("trust of at least {QUARANTINE_LINE:.2} in claims and in delivery"),
+        had: format!("{claim:.2} in claims, {delivery:.2} in delivery"),
+    }
+}
+
+/// Only `READY` passes, and `BUSY` where the request can wait.
+fn verdict_reason(requirement: &Requirement, proposal: &Proposal, belief: &Belief<'_>) -> Option<Reason> {
+    let passes = match proposal.verdict {
+        Verdict::Ready => true,
+        Verdict::Busy => can_wait(requirement, belief),
+        Verdict::Restricted | Verdict::Incompatible | Verdict::Unknown => false,
+    };
+    (!passes).then(|| Reason {
+        code: ReasonCode::VerdictNegative,
+        wanted: if proposal.verdict == Verdict::Busy { "READY" } else { "READY or BUSY" }.to_owned(),
+        had: proposal.verdict.to_string(),
+    })
+}
+
+/// Whether waiting is acceptable: not when the work is to start at once, and where there is a latest
+/// start only when the site promises to keep it.
+fn can_wait(requirement: &Requirement, belief: &Belief<'_>) -> bool {
+    if requirement.time.urgency == Some(Urgency::Immediate) {
+        return false;
+    }
+    let Some(latest) = requirement.time.start_by_seconds else { return true };
+    belief.promises.start_p90_seconds.is_some_and(|start| start <= latest)
+}
+
+/// What an unaudited site itself says stands in the way, and what its promises break. A code tells;
+/// the words beside it are only shown.
+fn stated_reasons(requirement: &Requirement, proposal: &Proposal, belief: &Belief<'_>) -> Vec<Reason> {
+    let stated: Vec<Reason> = proposal
+        .constraints
+        .iter()
+        .take(REASONS_KEPT)
+        .map(|constraint| Reason {
+            code: constraint.code,
+            wanted: shown(&constraint.wanted),
+            had: shown(&constraint.had),
+        })
+        .collect();
+    let mut reasons = blocking(requirement, &stated);
+    for reason in broken_promises(requirement, belief) {
+        if reasons.iter().all(|known| known.code != reason.code) {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+fn broken_promises(requirement: &Requirement, belief: &Belief<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let promises = &belief.promises;
+    if let (Some(budget), Some(cost)) = (requirement.budget_usd, promises.cost_usd)
+        && cost > budget
+    {
+        let (wanted, had) = (format!("at most {budget}"), cost.to_string());
+        reasons.push(Reason { code: ReasonCode::OverBudget, wanted, had });
+    }
+    if let (Some(latest), Some(start)) = (requirement.time.start_by_seconds, promises.start_p90_seconds)
+        && start > latest
+    {
+        let (wanted, had) = (format!("a start within {latest}"), start.to_string());
+        reasons.push(Reason { code: ReasonCode::StartTooLate, wanted, had });
+    }
+    if let (Some(deadline), Some(start)) = (requirement.time.deadline_seconds, promises.start_p90_seconds) {
+        let end = start.get() + promises.runtime_seconds.map_or(0.0, |runtime| runtime.get());
+        if end > deadline.get() {
+            let (wanted, had) = (format!("an end within {deadline}"), format!("{end} s"));
+            reasons.push(Reason { code: ReasonCode::DeadlineMissed, wanted, had });
+        }
+    }
+    reasons
+}
+
+fn false_claims(findings: &[AuditFinding]) -> impl Iterator<Item = Reason> {
+    findings.iter().filter(|finding| finding.hard && finding.result == AuditResult::Over).map(|finding| {
+        let truth = finding.truth.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        Reason {
+            code: ReasonCode::ClaimFalse,
+            wanted: format!("a true claim of {}", finding.subject),
+            had: format!("{} claimed, {} true", shown(&finding.claimed.to_string()), shown(&truth)),
+        }
+    })
+}
