@@ -190,10 +190,11 @@ fn draw_groups(
 
     let mut stream = origin.stream("gpu");
     let level = stream.drift(density);
-    let gpus_per_node = stream.pick_at(recipe.gpus_per_node, level).copied().unwrap_or(0);
+    let has_gpus = stream.chance(0.4 + 0.4 * level);
+    let gpus_per_node = stream.pick(recipe.gpus_per_node).copied().filter(|_| has_gpus).unwrap_or(0);
     let accelerator = stream.pick(recipe.accelerators).filter(|_| gpus_per_node > 0);
-    let everywhere = stream.chance(0.15);
-    let gpu_share = 0.05 + 0.3 * stream.unit();
+    let everywhere = stream.chance(0.08);
+    let gpu_share = 0.03 + 0.22 * stream.unit();
 
     let mut stream = origin.stream("groups");
     let has_bigmem = stream.chance(0.5);
