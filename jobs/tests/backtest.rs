@@ -50,10 +50,6 @@ fn run_text(text: &str, spec: BacktestSpec) -> (Result<JobReport, JobError>, BTr
     run_on(&data, spec)
 }
 
-fn metrics(files: &BTreeMap<String, Vec<u8>>) -> Value {
-    serde_json::from_slice(&files["metrics.json"]).unwrap()
-}
-
 fn close_to(got: f64, wanted: f64, what: &str) {
     assert!((got - wanted).abs() <= 1e-9 * wanted.abs().max(1.0), "{what}: {got} instead of {wanted}");
 }
@@ -218,4 +214,16 @@ fn too_few_bars_and_a_missing_file_are_told() {
     assert!(message.contains("1 bars are too few; this strategy needs at least 51 (1 rows"), "{message}");
     let (report, _) = run_on(Path::new("/nonexistent/prices.csv"), spec(Strategy::default()));
     assert_eq!(report.unwrap_err().code(), ErrorCode::JobFailed);
+}
+
+#[test]
+fn names_from_the_data_stay_text() {
+    let mut text = String::from("date,<script>alert(1)</script>&\n");
+    (1..=9).for_each(|day| text.push_str(&format!("2024-01-0{day},{}\n", 10 + day % 3)));
+    let (report, files) = run_text(&text, spec(Strategy::SmaCross { fast: 1, slow: 2 }));
+    assert!(report.is_ok());
+    for name in ["equity-and-drawdown.svg", "report.md"] {
+        let content = String::from_utf8(files[name].clone()).unwrap();
+        assert!(!content.contains("<script"), "{name}");
+    }
 }

@@ -48,7 +48,7 @@ pub(super) fn summary(outcome: &Outcome<'_>) -> Vec<String> {
             last_time(outcome),
         ),
         format!(
-            "equity {:.2} -> {:.2}, total return {}, a year {}; buying and holding gives {:.2}",
+            "equity from {:.2} to {:.2}, total return {}, a year {}; buying and holding gives {:.2}",
             outcome.spec.portfolio.cash.get(),
             figure("final_equity").unwrap_or_default(),
             percent("total_return"),
@@ -190,8 +190,10 @@ fn report(outcome: &Outcome<'_>) -> String {
     }
     let _infallible = writeln!(
         text,
-        "\nData: columns {:?} and {:?}, `{}`.",
-        outcome.prices.time_column, outcome.prices.price_column, outcome.digest
+        "\nData: columns {} and {}, `{}`.",
+        plain(&format!("{:?}", outcome.prices.time_column)),
+        plain(&format!("{:?}", outcome.prices.price_column)),
+        outcome.digest
     );
     text
 }

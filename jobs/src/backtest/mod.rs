@@ -51,6 +51,9 @@ pub(crate) fn run(
     let (prices, digest) = load(spec, data)?;
     sink.step(1, 3, "trading");
     let outcome = evaluate(spec, prices, digest);
+    for (bar, equity) in series(&outcome.run.equity) {
+        sink.metric(&Metric { name: "equity".to_owned(), value: equity, step: Some(bar as u64) });
+    }
     sink.step(2, 3, "writing results");
     let artifacts = files::write(&outcome, directory)?;
     let metrics: BTreeMap<String, Number> = outcome
@@ -122,6 +125,18 @@ fn trade(spec: &BacktestSpec, strategy: &Strategy, prices: &Prices) -> Run {
             engine::simulate(market, terms, strategy::SmaCross::new(fast as usize, slow as usize))
         }
     }
+}
+
+/// The equity curve in a few points, the last bar among them, for whoever follows the job's metrics.
+fn series(equity: &[f64]) -> impl Iterator<Item = (usize, Number)> + '_ {
+    const POINTS: usize = 200;
+    let stride = equity.len().div_ceil(POINTS).max(1);
+    let last = equity.len().saturating_sub(1);
+    equity
+        .iter()
+        .enumerate()
+        .filter(move |(bar, _)| bar % stride == 0 || *bar == last)
+        .filter_map(|(bar, value)| Some((bar, Number::new(*value).ok()?)))
 }
 
 /// What a reader of the figures has to know about the data.
