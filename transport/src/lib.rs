@@ -1,1 +1,26 @@
-//! transport
+//! Everything that touches a socket: serving and calling MCP, plain HTTP, signatures, limits. The only
+//! crate that names rmcp.
+//!
+//! ```text
+//! Connector --connect(Target)--> Link --signed POST--> serve::serve_http --> Guard --> Admission --> rmcp --> Host
+//!     \--http(Target)--> HttpClient --signed request--> serve::admitted (plain routes) -----/
+//! ```
+//!
+//! - [`host`]: what a server serves, in plain types; [`sender`], [`progress`]: what a call knows.
+//! - [`serve`]: a host on HTTP (both protocol generations, many hosts on one listener) or on stdio.
+//! - [`admission`], [`signed`], [`nonces`]: who may come in.
+//! - [`link`], [`connect`]: calling a server; [`http`]: plain routes.
+//! - [`crypto`], [`descriptors`]: what a `main` sets up once.
+
+pub mod admission;
+pub mod connect;
+pub mod crypto;
+pub mod descriptors;
+pub mod host;
+pub mod http;
+pub mod link;
+pub mod nonces;
+pub mod progress;
+pub mod sender;
+pub mod serve;
+pub mod signed;

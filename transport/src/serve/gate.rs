@@ -1,0 +1,116 @@
+//! The gates before every route: Host and Origin, encoding, size and time of the body, admission.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode, Uri};
+use protocol::error::ErrorCode;
+
+use super::guard::Guard;
+use super::listener::Connection;
+use crate::admission::{Admission, Incoming, Rejection};
+use crate::sender::Sender;
+
+/// A body must be complete within this time.
+const BODY_TIME: Duration = Duration::from_secs(15);
+
+/// What of the body takes part in the admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyMode {
+    /// All of it, up to this many bytes; the handler finds it whole.
+    Whole(usize),
+    /// None: the handler streams it and checks it itself. A signature covers the empty body, so the path
+    /// has to name the digest of what is sent.
+    Streamed,
+}
+
+/// Puts the gates before all routes of a router. Handlers find the [`Sender`] as an extension. Routes that
+/// are public, such as `/health`, stay in a router of their own behind [`guarded`].
+pub fn admitted(router: Router, guard: Arc<Guard>, admission: Arc<dyn Admission>, body: BodyMode) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let (guard, admission) = (Arc::clone(&guard), Arc::clone(&admission));
+        async move {
+            match pass(request, &guard, admission.as_ref(), body).await {
+                Ok(request) => next.run(request).await,
+                Err(refused) => refused,
+            }
+        }
+    }))
+}
+
+/// Puts only the check of Host and Origin before all routes of a router.
+pub fn guarded(router: Router, guard: Arc<Guard>) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let guard = Arc::clone(&guard);
+        async move {
+            match guard.check(request.uri(), request.headers()) {
+                Ok(()) => next.run(request).await,
+                Err(refused) => refused.into_response(),
+            }
+        }
+    }))
+}
+
+/// Lets a request pass, with its sender as an extension, or says why not.
+pub(super) async fn pass(
+    request: Request,
+    guard: &Guard,
+    admission: &dyn Admission,
+    mode: BodyMode,
+) -> Result<Request, Response> {
+    guard.check(request.uri(), request.headers()).map_err(Rejection::into_response)?;
+    let (mut parts, stream) = request.into_parts();
+    let (body, rest) = match mode {
+        BodyMode::Streamed => (Bytes::new(), Some(stream)),
+        BodyMode::Whole(limit) => (read(&parts.headers, stream, limit).await?, None),
+    };
+    let connection = parts.extensions.get::<Connection>();
+    let peer = connection.map(|connection| connection.peer);
+    let target = connection.map_or(&parts.uri, |connection| &connection.target);
+    let incoming = Incoming {
+        method: &parts.method,
+        target: path_and_query(target),
+        headers: &parts.headers,
+        body: &body,
+        peer,
+    };
+    let sender: Sender = admission.admit(incoming).await.map_err(Rejection::into_response)?;
+    parts.extensions.insert(sender);
+    Ok(Request::from_parts(parts, rest.unwrap_or_else(|| Body::from(body))))
+}
+
+async fn read(headers: &HeaderMap, stream: Body, limit: usize) -> Result<Bytes, Response> {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response());
+    }
+    let too_large =
+        || Rejection::new(ErrorCode::Size, format!("the body is larger than {limit} bytes")).into_response();
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIME, to_bytes(stream, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+        // The sender went away or broke the framing; nobody will read this answer.
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST.into_response()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+    }
+}
+
+/// `axum` wraps the error of its limit; the length limit is the only one that is not from the connection.
+fn is_over_limit(error: &axum::Error) -> bool {
+    !std::iter::successors(std::error::Error::source(error), |inner| inner.source())
+        .any(|inner| inner.is::<hyper::Error>() || inner.is::<std::io::Error>())
+}
+
+fn path_and_query(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", |target| target.as_str())
+}
