@@ -18,3 +18,11 @@ pub mod scale;
 pub mod unmet;
 pub mod values;
 pub mod version;
+
+mod fit;
+mod names;
+mod site;
+mod wording;
+
+#[cfg(test)]
+mod samples;
