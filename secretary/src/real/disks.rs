@@ -1,0 +1,226 @@
+//! File systems with their size and free space. Each is asked on a thread of its own: a dead mount costs
+//! its deadline, is told as unknown, and does not keep the others from answering.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use protocol::call::Call;
+use protocol::facts::{FileSystem, Flag, FlagKind};
+use protocol::ids::Digest;
+use protocol::units::{GiB, Seconds};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::host::{Host, gib};
+use super::mounts::{self, Mount};
+use crate::provider::{
+    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
+};
+
+/// The most file systems that are looked at.
+const MOUNTS_LIMIT: usize = 64;
+/// Above this share of used files or space a quota counts as nearly used up.
+const NEARLY_FULL: f64 = 0.98;
+
+/// What `free_space` tells of one file system.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpaceReading {
+    /// Where it is mounted.
+    pub path: String,
+    /// Its kind.
+    pub kind: String,
+    /// The kernel's name of its type.
+    pub kernel_type: String,
+    /// Size; null when it did not answer.
+    pub total_gib: Option<GiB>,
+    /// Free for this user; null when it did not answer.
+    pub free_gib: Option<GiB>,
+    /// Share of the files that it can hold that are in use.
+    pub files_used: Option<f64>,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+}
+
+/// The file system provider.
+pub struct Disks {
+    host: Host,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FreeSpace {
+    kind: Option<String>,
+    path: Option<String>,
+}
+
+impl Disks {
+    /// The file systems of a machine.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self { host }
+    }
+
+    async fn mounts(&self, deadline: Instant) -> Result<Vec<Mount>, ProviderError> {
+        let mut tree = self.host.tree();
+        self.host
+            .blocking
+            .run("/proc/self/mountinfo", deadline, move || {
+                tree.read("proc/self/mountinfo").map(|text| mounts::parse(&text, MOUNTS_LIMIT))
+            })
+            .await?
+    }
+
+    async fn free_space(&self, wanted: FreeSpace, deadline: Instant) -> Result<Answer, ProviderError> {
+        let mut mounts = self.mounts(deadline).await?;
+        if let Some(kind) = &wanted.kind {
+            mounts.retain(|mount| mount.kind == kind);
+        }
+        if let Some(path) = &wanted.path {
+            let holder = mounts.iter().filter(|mount| Path::new(path).starts_with(&mount.path));
+            let holder = holder.max_by_key(|mount| mount.path.len()).cloned();
+            mounts = holder.into_iter().collect();
+        }
+        let mut looks = JoinSet::new();
+        for (at, mount) in mounts.into_iter().enumerate() {
+            let host = self.host.clone();
+            looks.spawn(async move { (at, look(&host, mount, deadline).await) });
+        }
+        let mut readings: Vec<(usize, (SpaceReading, Option<String>))> = Vec::new();
+        while let Some(done) = looks.join_next().await {
+            readings.extend(done.ok());
+        }
+        readings.sort_by_key(|(at, _)| *at);
+        let (spaces, problems): (Vec<_>, Vec<_>) = readings.into_iter().map(|(_, reading)| reading).unzip();
+        let value = json!(spaces);
+        let digest = Digest::of(value.to_string().as_bytes());
+        Ok(Answer {
+            value,
+            source: "/proc/self/mountinfo, statvfs".to_owned(),
+            digest,
+            age: Seconds::ZERO,
+            problems: problems.into_iter().flatten().collect(),
+        })
+    }
+}
+
+async fn look(host: &Host, mount: Mount, deadline: Instant) -> (SpaceReading, Option<String>) {
+    let reader = Arc::clone(&host.space);
+    let path = host.root.join(mount.path.trim_start_matches('/'));
+    let result = host.blocking.run(&mount.path, deadline, move || reader.space(&path)).await;
+    let mut reading = SpaceReading {
+        path: mount.path.clone(),
+        kind: mount.kind.to_owned(),
+        kernel_type: mount.kernel_type,
+        total_gib: None,
+        free_gib: None,
+        files_used: None,
+        read_only: mount.read_only,
+    };
+    match result {
+        Ok(Ok(space)) => {
+            reading.total_gib = Some(gib(space.total_bytes));
+            reading.free_gib = Some(if mount.read_only { GiB::ZERO } else { gib(space.free_bytes) });
+            #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+            let used = |of: u64, free: u64| 1.0 - free.min(of) as f64 / of as f64;
+            reading.files_used = (space.inodes > 0).then(|| used(space.inodes, space.inodes_free));
+            (reading, None)
+        }
+        Ok(Err(error)) => (reading, Some(format!("{}: {error}", mount.path))),
+        Err(error) => (reading, Some(error.in_full())),
+    }
+}
+
+#[async_trait]
+impl Provider for Disks {
+    fn name(&self) -> &'static str {
+        "disks"
+    }
+
+    fn category(&self) -> Category {
+        Category::Storage
+    }
+
+    async fn probe(&self, probe: &Probe) -> bool {
+        self.mounts(probe.deadline).await.is_ok()
+    }
+
+    async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
+        let mounts = self.mounts(deadline).await?;
+        let shown: Vec<Value> = mounts
+            .iter()
+            .map(|mount| json!({"path": mount.path, "kind": mount.kind, "kernel_type": mount.kernel_type}))
+            .collect();
+        Ok(json!({"mounts": shown}))
+    }
+
+    fn tools(&self) -> Vec<ProviderTool> {
+        vec![
+            ProviderTool::new(
+                "free_space",
+                "File systems with kind (local-scratch, nfs, lustre, beegfs, cifs, s3), size and space free \
+                 for this user in GiB, and the share of files in use. Null numbers mean that the file system \
+                 did not answer. `kind` or `path` narrows the list. Like df and df -i.",
+                &json!({
+                    "kind": {"type": "string", "description": "only file systems of this kind"},
+                    "path": {"type": "string", "description": "only the file system that holds this path"},
+                }),
+                &[],
+            ),
+            ProviderTool::plain(
+                "mounts",
+                "Mounted file systems with kind and source, without asking them anything: answers even when a \
+                 server is dead. Like findmnt.",
+            ),
+        ]
+    }
+
+    async fn call(
+        &self,
+        tool: &str,
+        args: &Map<String, Value>,
+        deadline: Instant,
+    ) -> Result<Answer, ProviderError> {
+        match tool {
+            "free_space" => self.free_space(arguments(tool, args)?, deadline).await,
+            "mounts" => {
+                let NoArguments {} = arguments(tool, args)?;
+                let mounts = self.mounts(deadline).await?;
+                let shown: Vec<Value> = mounts
+                    .iter()
+                    .map(|mount| {
+                        json!({"path": mount.path, "kind": mount.kind, "kernel_type": mount.kernel_type,
+                               "source": mount.source, "read_only": mount.read_only,
+                               "remote": mounts::is_remote(mount.kind)})
+                    })
+                    .collect();
+                let value = Value::Array(shown);
+                let raw = value.to_string();
+                Ok(Answer::new(value, "/proc/self/mountinfo", raw.as_bytes()))
+            }
+            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
+        }
+    }
+
+    async fn observe(&self, _call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
+        let spaces: Vec<SpaceReading> = reader.ask("free_space", json!({})).await?;
+        for space in &spaces {
+            if let Some(used) = space.files_used.filter(|used| *used >= NEARLY_FULL && !space.read_only) {
+                reader.facts.flags.push(Flag {
+                    kind: FlagKind::QuotaNear,
+                    evidence: format!("{} has {:.0} % of its files in use", space.path, used * 100.0),
+                });
+            }
+        }
+        let systems = spaces.into_iter().map(|space| FileSystem {
+            kind: space.kind,
+            path: space.path,
+            total_gib: space.total_gib,
+            free_gib: space.free_gib,
+        });
+        reader.facts.storage = Some(systems.collect());
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! The machine as providers reach it: its root directory, its search path, the way to ask a file system
+//! for its space, and the threads for looks that may hang.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::units::GiB;
+use tokio::time::Instant;
+
+use crate::blocking::Blocking;
+use crate::program::SearchPath;
+use crate::provider::{Answer, ProviderError};
+
+/// The most that is read of one file.
+const FILE_LIMIT: u64 = 1024 * 1024;
+/// The most entries that are read of one directory.
+const DIRECTORY_LIMIT: usize = 4096;
+
+/// Size and free space of a file system.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Space {
+    /// Size in bytes.
+    pub total_bytes: u64,
+    /// Free for this user, in bytes.
+    pub free_bytes: u64,
+    /// Files that it can hold; 0 where there is no limit.
+    pub inodes: u64,
+    /// Files that can still be made.
+    pub inodes_free: u64,
+}
+
+/// Asks a file system for its space; may hang.
+pub trait SpaceReader: Send + Sync + 'static {
+    /// The space of the file system that holds `path`.
+    fn space(&self, path: &Path) -> std::io::Result<Space>;
+}
+
+/// Asks the kernel.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Statvfs;
+
+impl SpaceReader for Statvfs {
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        reason = "the widths of these fields differ between platforms"
+    )]
+    fn space(&self, path: &Path) -> std::io::Result<Space> {
+        let stat = nix::sys::statvfs::statvfs(path).map_err(std::io::Error::from)?;
+        let fragment = stat.fragment_size() as u64;
+        Ok(Space {
+            total_bytes: (stat.blocks() as u64).saturating_mul(fragment),
+            free_bytes: (stat.blocks_available() as u64).saturating_mul(fragment),
+            inodes: stat.files() as u64,
+            inodes_free: stat.files_available() as u64,
+        })
+    }
+}
+
+/// The machine.
+#[derive(Clone)]
+pub struct Host {
+    /// Its root directory: `/`, or a recorded tree.
+    pub root: PathBuf,
+    /// Where its programs are.
+    pub path: SearchPath,
+    /// How to ask for space.
+    pub space: Arc<dyn SpaceReader>,
+    /// Threads for looks that may hang.
+    pub blocking: Arc<Blocking>,
+}
+
+impl Host {
+    /// This machine.
+    #[must_use]
+    pub fn this() -> Self {
+        Self::at(Path::new("/"), SearchPath::of_process())
+    }
+
+    /// A machine recorded under a directory.
+    #[must_use]
+    pub fn at(root: &Path, path: SearchPath) -> Self {
+        Self {
+            root: root.to_owned(),
+            path,
+            space: Arc::new(Statvfs),
+            blocking: Arc::new(Blocking::default()),
+        }
+    }
+
+    /// Its files.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        Tree { root: self.root.clone(), raw: Vec::new() }
+    }
+
+    /// Reads files on a thread of its own and makes an answer of what was read.
+    pub async fn look<F>(
+        &self,
+        source: &'static str,
+        deadline: Instant,
+        read: F,
+    ) -> Result<Answer, ProviderError>
+    where
+        F: FnOnce(&mut Tree) -> Result<serde_json::Value, ProviderError> + Send + 'static,
+    {
+        let mut tree = self.tree();
+        self.blocking
+            .run(source, deadline, move || {
+                let value = read(&mut tree)?;
+                Ok(Answer::new(value, source, &tree.raw))
+            })
+            .await?
+    }
+}
+
+/// A directory tree with `/proc` and `/sys` in it, and the bytes that were read from it so far.
+#[derive(Debug)]
+pub struct Tree {
+    root: PathBuf,
+    raw: Vec<u8>,
+}
+
+impl Tree {
+    /// A tree.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), raw: Vec::new() }
+    }
+
+    /// The path of something in the tree.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative.trim_start_matches('/'))
+    }
+
+    /// A file's text, at most 1 MiB of it.
+    pub fn read(&mut self, relative: &str) -> Result<String, ProviderError> {
+        let path = self.path(relative);
+        let failed = |source| ProviderError::Read { what: path.display().to_string(), source };
+        let file = std::fs::File::open(&path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(FILE_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
+        self.raw.extend_from_slice(&bytes);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A file's text without the white space around it, if it can be read and is not empty.
+    pub fn text(&mut self, relative: &str) -> Option<String> {
+        let text = self.read(relative).ok()?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// A file's number, if it holds one.
+    pub fn number(&mut self, relative: &str) -> Option<i64> {
+        self.text(relative)?.parse().ok()
+    }
+
+    /// The names in a directory, sorted; none when it cannot be read.
+    #[must_use]
+    pub fn names(&self, relative: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(relative)) else { return Vec::new() };
+        let mut names: Vec<String> = entries
+            .take(DIRECTORY_LIMIT)
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Whether something is there.
+    #[must_use]
+    pub fn exists(&self, relative: &str) -> bool {
+        self.path(relative).symlink_metadata().is_ok()
+    }
+}
+
+/// Bytes as GiB, to three places.
+#[must_use]
+pub fn gib(bytes: u64) -> GiB {
+    #[expect(clippy::cast_precision_loss, reason = "rounded to 1 MiB right after")]
+    let exact = bytes as f64 / f64::from(1_u32 << 30);
+    GiB::saturating(libm::round(exact * 1000.0) / 1000.0)
+}

@@ -1,0 +1,195 @@
+//! The local machine as its own workload manager: slots, queue, when work would start. It has the read
+//! side only; nothing here can submit.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use protocol::call::Call;
+use protocol::facts::{Allocation, Flag, FlagKind, StartEstimate, WorkloadFacts};
+use protocol::requirement::{GpuScope, Requirement};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use workload::ReadSide;
+use workload::read::Capacity;
+
+use crate::provider::{
+    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
+};
+
+/// The local workload manager.
+pub struct Machine {
+    manager: Arc<dyn ReadSide>,
+}
+
+/// Arguments of `estimate_start`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Size {
+    nodes: u32,
+    cores: u32,
+    gpus: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Start {
+    start: Option<StartEstimate>,
+}
+
+/// The size to ask the manager about, from the requirement alone: what it says, and one core where it
+/// says nothing.
+fn size(requirement: &Requirement) -> Size {
+    let compute = &requirement.compute;
+    let nodes = compute.nodes.unwrap_or(0);
+    let cores = [
+        compute.cores,
+        compute.tasks,
+        compute.cores_per_node.map(|cores| cores.saturating_mul(nodes.max(1))),
+    ];
+    let gpus = compute.gpus.as_ref().filter(|gpus| !gpus.optional).map_or(0, |gpus| match gpus.per {
+        GpuScope::Node => gpus.count.saturating_mul(nodes.max(1)),
+        GpuScope::Total => gpus.count,
+    });
+    Size { nodes, cores: cores.into_iter().flatten().max().unwrap_or(1), gpus }
+}
+
+impl Machine {
+    /// The read side of the local machine.
+    #[must_use]
+    pub fn new(manager: Arc<dyn ReadSide>) -> Self {
+        Self { manager }
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> ProviderError {
+        ProviderError::Program { program: self.manager.manager().to_owned(), problem: error.to_string() }
+    }
+
+    fn answer(&self, value: Value) -> Answer {
+        let raw = value.to_string();
+        Answer::new(value, format!("workload manager {}", self.manager.manager()), raw.as_bytes())
+    }
+}
+
+#[async_trait]
+impl Provider for Machine {
+    fn name(&self) -> &'static str {
+        self.manager.manager()
+    }
+
+    fn category(&self) -> Category {
+        Category::Workload
+    }
+
+    async fn probe(&self, _probe: &Probe) -> bool {
+        self.manager.capacity().await.is_ok()
+    }
+
+    async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {
+        let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
+        Ok(json!({"slots": capacity.total, "time_limit": capacity.time_limit}))
+    }
+
+    fn tools(&self) -> Vec<ProviderTool> {
+        vec![
+            ProviderTool::plain(
+                "capacity",
+                "Cores, memory and GPUs that this machine's workload manager hands out, what is free of them \
+                 now, how many jobs run and wait, and the longest run time that it accepts.",
+            ),
+            ProviderTool::plain("queue_depth", "How many jobs run and how many wait on this machine."),
+            ProviderTool::new(
+                "estimate_start",
+                "When work of the given size would start if it were submitted now, as seconds that half (p50) \
+                 and nine in ten (p90) such starts stay below; null when nobody can tell or it never would.",
+                &json!({
+                    "nodes": {"type": "integer", "minimum": 0},
+                    "cores": {"type": "integer", "minimum": 0},
+                    "gpus": {"type": "integer", "minimum": 0},
+                }),
+                &[],
+            ),
+        ]
+    }
+
+    async fn call(
+        &self,
+        tool: &str,
+        args: &Map<String, Value>,
+        _deadline: Instant,
+    ) -> Result<Answer, ProviderError> {
+        match tool {
+            "capacity" => {
+                let NoArguments {} = arguments(tool, args)?;
+                let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
+                Ok(self.answer(json!(capacity)))
+            }
+            "queue_depth" => {
+                let NoArguments {} = arguments(tool, args)?;
+                let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
+                Ok(self.answer(json!({"queued": capacity.queued, "running": capacity.running})))
+            }
+            "estimate_start" => {
+                let size: Size = arguments(tool, args)?;
+                let allocation = Allocation { nodes: size.nodes, cores: size.cores, gpus: size.gpus };
+                let start = self.manager.estimated_start(&allocation).await;
+                Ok(self.answer(json!(Start { start: start.map_err(|error| self.failed(&error))? })))
+            }
+            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
+        }
+    }
+
+    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
+        let capacity: Capacity = reader.ask("capacity", json!({})).await?;
+        reader.facts.host.cores_free = Some(capacity.free.cores);
+        reader.facts.host.gpus_free = Some(capacity.free.gpus);
+        reader.facts.host.idle = Some(capacity.running == 0);
+        if !capacity.accepting {
+            reader.facts.flags.push(Flag {
+                kind: FlagKind::Maintenance,
+                evidence: "the workload manager takes no new jobs".to_owned(),
+            });
+        }
+        let mut facts = WorkloadFacts {
+            manager: self.manager.manager().to_owned(),
+            queue_depth: Some(capacity.queued),
+            running: Some(capacity.running),
+            time_limit: capacity.time_limit,
+            ..WorkloadFacts::default()
+        };
+        reader.facts.workload = Some(facts.clone());
+        let start: Start = reader.ask("estimate_start", json!(size(&call.requirement))).await?;
+        facts.start = start.start;
+        reader.facts.workload = Some(facts);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::requirement::{ComputeNeed, GpuNeed};
+
+    use super::*;
+
+    #[test]
+    fn the_size_asked_about_is_what_the_requirement_says() {
+        let requirement = Requirement {
+            compute: ComputeNeed {
+                nodes: Some(2),
+                tasks: Some(8),
+                cores_per_node: Some(16),
+                gpus: Some(GpuNeed {
+                    count: 4,
+                    per: GpuScope::Node,
+                    model: None,
+                    memory_gib: None,
+                    optional: false,
+                }),
+                ..ComputeNeed::default()
+            },
+            ..Requirement::default()
+        };
+        let asked = size(&requirement);
+        assert_eq!((asked.nodes, asked.cores, asked.gpus), (2, 32, 8));
+        assert_eq!(size(&Requirement::default()).cores, 1);
+    }
+}
