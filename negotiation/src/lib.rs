@@ -17,6 +17,8 @@
 pub mod audit;
 pub mod belief;
 pub mod evaluate;
+pub mod explain;
+pub mod flow;
 pub mod gate;
 pub mod method;
 pub mod score;
