@@ -73,8 +73,9 @@ pub enum UnknownArchetype {
     Version(u32),
 }
 
-/// The seed of a worker for which none was given.
+/// The seed of a worker for which none was given: 53 bits, so that a JSON reader that keeps numbers as
+/// floats shows the very seed that has to be typed to get the same site.
 #[must_use]
 pub fn default_seed(worker: &WorkerId) -> u64 {
-    hash64(&[b"default seed", worker.as_str().as_bytes()])
+    hash64(&[b"default seed", worker.as_str().as_bytes()]) >> 11
 }

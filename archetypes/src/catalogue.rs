@@ -1,6 +1,7 @@
 //! The shipped software catalogue: real packages with real versions, from which sites draw and to
 //! which they point, so that a site with 500 packages costs 4 kB.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// One line of the table.
@@ -40,10 +41,22 @@ pub(crate) fn entries() -> &'static [Entry] {
     })
 }
 
-/// The place of a package in [`entries`].
-pub(crate) fn index_of(name: &str) -> Option<u16> {
-    let index = entries().binary_search_by_key(&name, |entry| entry.name).ok()?;
-    u16::try_from(index).ok()
+/// A name without case and without what separates its words: people write `scikit_learn`, too.
+fn bare(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '+').map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The places in [`entries`] of every package that a name may mean.
+pub(crate) fn indices_of(name: &str) -> &'static [u16] {
+    static INDICES: OnceLock<BTreeMap<String, Vec<u16>>> = OnceLock::new();
+    let indices = INDICES.get_or_init(|| {
+        let mut indices: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        for (place, entry) in (0_u16..).zip(entries()) {
+            indices.entry(bare(entry.name)).or_default().push(place);
+        }
+        indices
+    });
+    indices.get(&bare(name)).map_or(&[], Vec::as_slice)
 }
 
 /// The names of every package that a simulated site can have, in order.
@@ -87,8 +100,9 @@ mod tests {
     #[test]
     fn names_that_people_ask_for_are_there() {
         for name in ["lammps", "gromacs", "pytorch", "openfoam", "rdkit", "netcdf-c", "samtools", "r-base"] {
-            assert!(index_of(name).is_some(), "{name}");
+            assert_eq!(indices_of(name).len(), 1, "{name}");
         }
-        assert_eq!(index_of("no-such-package"), None);
+        assert_eq!(indices_of("Scikit_Learn"), indices_of("scikit-learn"));
+        assert!(indices_of("no-such-package").is_empty());
     }
 }

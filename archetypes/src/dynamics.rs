@@ -6,8 +6,9 @@
 
 use crate::stream::unit_of;
 
-/// Ticks of one simulated day.
-pub(crate) const DAY: u64 = 1_440;
+/// Ticks of one simulated day, in both widths that are needed.
+pub(crate) const DAY_TICKS: u32 = 86_400 / crate::TICK_SECONDS;
+pub(crate) const DAY: u64 = DAY_TICKS as u64;
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): one well-mixed number for each place.
 fn mix(key: u64, place: u64) -> u64 {

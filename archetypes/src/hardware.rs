@@ -83,7 +83,7 @@ const fn gpu(model: &'static str, memory_gib: u32, hour_usd: f64) -> Accelerator
     Accelerator { model, memory_gib, hour_usd }
 }
 
-/// Accelerators of computing centres. The MI250X counts as two devices of 64 GiB, as its users see it.
+/// Accelerators of computing centres; what is common stands there more than once. The MI250X counts as two devices of 64 GiB, as its users see it.
 pub(crate) static HPC_ACCELERATORS: &[Accelerator] = &[
     gpu("v100", 16, 2.5),
     gpu("v100", 32, 2.9),
@@ -92,6 +92,7 @@ pub(crate) static HPC_ACCELERATORS: &[Accelerator] = &[
     gpu("a100", 80, 4.1),
     gpu("a100", 80, 4.1),
     gpu("mi250x", 64, 2.2),
+    gpu("h100", 80, 6.9),
     gpu("h100", 80, 6.9),
     gpu("h100", 80, 6.9),
     gpu("mi300x", 192, 6.0),
@@ -108,6 +109,7 @@ pub(crate) static CLOUD_ACCELERATORS: &[Accelerator] = &[
     gpu("l40s", 48, 1.9),
     gpu("a100", 40, 3.4),
     gpu("a100", 80, 4.1),
+    gpu("h100", 80, 6.9),
     gpu("h100", 80, 6.9),
     gpu("mi300x", 192, 6.0),
     gpu("h200", 141, 7.9),

@@ -10,7 +10,7 @@ use protocol::ids::NegotiationId;
 use protocol::requirement::{GpuScope, Requirement, StorageNeed};
 use protocol::units::{GiB, Number, Seconds, Usd};
 
-use crate::start::demand;
+use crate::start::{demand, hard_gpus};
 use crate::stream::{Stream, hash64, unit_of, whole};
 
 /// Whether a worker that is honest with this probability lies in this negotiation.
@@ -101,7 +101,7 @@ fn one_less(version: &str) -> String {
 fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mut Stream) {
     let need = &requirement.compute;
     let wanted = demand(requirement);
-    let gpus = need.gpus.as_ref().filter(|gpus| !gpus.optional && gpus.count > 0);
+    let gpus = hard_gpus(requirement);
     if told.groups.is_empty() {
         told.groups.push(NodeGroup { name: "batch".to_owned(), cores_per_node: 64, ..NodeGroup::default() });
     }
@@ -127,9 +127,10 @@ fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mu
     let stretch = 1.1 + 0.5 * stream.unit();
     let stretched = |amount: u32| whole(libm::ceil(f64::from(amount) * stretch));
     let for_cores = wanted.cores.div_ceil(group.cores_per_node.max(1));
-    let for_gpus = wanted.gpus.checked_div(group.gpus_per_node).map_or(0, |_| {
-        wanted.gpus.div_ceil(group.gpus_per_node.max(1))
-    });
+    let for_gpus = wanted
+        .gpus
+        .checked_div(group.gpus_per_node)
+        .map_or(0, |_| wanted.gpus.div_ceil(group.gpus_per_node.max(1)));
     let memory = need.memory_gib.map_or(0.0, GiB::get);
     let for_memory = whole(libm::ceil(memory / group.memory_gib_per_node.get().max(1.0)));
     let nodes = wanted.nodes.max(for_cores).max(for_gpus).max(1);
@@ -181,12 +182,7 @@ fn claim_storage(told: &mut Vec<FileSystem>, need: &StorageNeed) {
     }
     let kind = need.kind.clone().unwrap_or_else(|| "nfs".to_owned());
     let total = GiB::saturating(free.get() * 4.0);
-    told.push(FileSystem {
-        path: format!("/{kind}"),
-        kind,
-        total_gib: Some(total),
-        free_gib: Some(free),
-    });
+    told.push(FileSystem { path: format!("/{kind}"), kind, total_gib: Some(total), free_gib: Some(free) });
 }
 
 fn claim_runtime(told: &mut Option<Vec<Runtime>>, acceptable: &[String]) {

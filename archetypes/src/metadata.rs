@@ -15,8 +15,7 @@ pub(crate) fn providers(plan: &Plan) -> BTreeMap<String, BTreeMap<String, Value>
     add("hardware", "hardware", hardware(plan));
     add("workload", plan.manager.name, workload(plan));
     for (place, source) in plan.software.sources.iter().enumerate() {
-        let mut metadata =
-            json!({ "version": source.version, "packages": plan.software.count_of(place) });
+        let mut metadata = json!({ "version": source.version, "packages": plan.software.count_of(place) });
         if !source.environments.is_empty() {
             metadata["environments"] = json!(source.environments);
         }
@@ -33,8 +32,7 @@ pub(crate) fn providers(plan: &Plan) -> BTreeMap<String, BTreeMap<String, Value>
     }
     for volume in &plan.volumes {
         let total_gib = protocol::units::GiB::saturating(volume.total_gib);
-        let metadata =
-            json!({ "version": volume.tool.version, "path": volume.path, "total_gib": total_gib });
+        let metadata = json!({ "version": volume.tool.version, "path": volume.path, "total_gib": total_gib });
         add("storage", volume.tool.name, metadata);
     }
     categories

@@ -9,11 +9,11 @@ use protocol::ids::WorkerId;
 use protocol::units::Usd;
 
 use crate::archetype::Archetype;
-use crate::dynamics::{DAY, Load};
+use crate::dynamics::{DAY_TICKS, Load};
 use crate::hardware::{Accelerator, Processor};
 use crate::recipe::{Choice, DEVIATION, Member, Network, Range, Recipe, recipe};
 use crate::software::Software;
-use crate::stream::{Origin, Stream, lerp, unit_of, whole};
+use crate::stream::{Origin, Stream, lerp, whole};
 
 /// GiB in one GB.
 const GIB_PER_GB: f64 = 1_000_000_000.0 / 1_073_741_824.0;
@@ -173,13 +173,7 @@ fn draw_tools(origin: Origin<'_>, category: &str, choice: &'static Choice) -> Ve
 
 /// Draws the groups of nodes. Their nodes add up to the site's; a site with room for one partition
 /// only, or a lucky one, has GPUs in all its nodes.
-fn draw_groups(
-    origin: Origin<'_>,
-    recipe: &Recipe,
-    scale: f64,
-    density: f64,
-    partitions: u32,
-) -> Vec<Group> {
+fn draw_groups(origin: Origin<'_>, recipe: &Recipe, scale: f64, density: f64, partitions: u32) -> Vec<Group> {
     let mut stream = origin.stream("hardware");
     let level = stream.drift(scale);
     // Few sites are large: size grows with the square of scale.
@@ -215,7 +209,7 @@ fn draw_groups(
             load: Load {
                 base: (base + 0.05 * load.normal()).clamp(0.0, 1.0),
                 key: load.bits(),
-                phase: u64::from(load.below(u32::try_from(DAY).unwrap_or(1))),
+                phase: load.below(DAY_TICKS).into(),
             },
             slack: if recipe.partitions.0 >= 3 { 0.08 * share } else { 0.1 + 0.4 * share },
         }
@@ -309,7 +303,7 @@ fn draw_prices(origin: Origin<'_>, recipe: &Recipe, groups: &[Group], preemptibl
 fn draw_temper(origin: Origin<'_>, recipe: &Recipe, nodes: u32) -> Temper {
     let mut stream = origin.stream("temper");
     let minutes = stream.between(recipe.job_minutes.0, recipe.job_minutes.1);
-    let maintenance_period = u64::from(stream.between(14, 60)) * DAY;
+    let maintenance_period = stream.between(14, 60) * DAY_TICKS;
     // The queue of a batch system holds whole campaigns, that of a small cluster a few pods.
     let per_root = if recipe.partitions.0 >= 3 { 8.0 } else { 2.0 };
     let queued = if nodes > 1 { per_root * libm::sqrt(f64::from(nodes)) } else { 0.0 };
@@ -322,18 +316,73 @@ fn draw_temper(origin: Origin<'_>, recipe: &Recipe, nodes: u32) -> Temper {
         mean_job_seconds: f64::from(minutes) * 60.0,
         start_spread: 0.3 + 0.5 * stream.unit(),
         runtime_spread: 0.02 + 0.06 * stream.unit(),
-        maintenance_period,
-        maintenance_offset: whole_ticks(unit_of(stream.bits()), maintenance_period),
+        maintenance_period: maintenance_period.into(),
+        maintenance_offset: stream.below(maintenance_period).into(),
     }
 }
 
-/// A share of a number of ticks.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of a period of some ten thousand ticks"
-)]
-fn whole_ticks(share: f64, period: u64) -> u64 {
-    (share * period as f64) as u64
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::SoftwareSource;
+
+    const ORIGIN: Origin<'_> = Origin { worker: "w", seed: 3 };
+
+    static MEMBERS: [Member; 4] = [
+        Member { name: "a", versions: &["1"] },
+        Member { name: "b", versions: &["1"] },
+        Member { name: "c", versions: &["1"] },
+        Member { name: "d", versions: &["1"] },
+    ];
+
+    fn chosen(seed: u64, of: &'static [Member]) -> Vec<&'static str> {
+        let origin = Origin { seed, ..ORIGIN };
+        choose(origin, "test", (1, 2), of, |member| member).iter().map(|member| member.name).collect()
+    }
+
+    #[test]
+    fn a_further_member_only_adds_itself() {
+        for seed in 0..200 {
+            let before = chosen(seed, &MEMBERS[..3]);
+            let after = chosen(seed, &MEMBERS);
+            assert_eq!(before.len(), after.len());
+            if after.contains(&"d") {
+                assert!(
+                    after.iter().all(|name| *name == "d" || before.contains(name)),
+                    "{before:?} {after:?}"
+                );
+            } else {
+                assert_eq!(before, after);
+            }
+        }
+    }
+
+    #[test]
+    fn every_member_is_chosen_equally_often() {
+        let mut counts = [0_u32; 4];
+        for seed in 0..4_000 {
+            for name in chosen(seed, &MEMBERS) {
+                counts[MEMBERS.iter().position(|member| member.name == name).unwrap()] += 1;
+            }
+        }
+        // One or two of four, with equal chances: 1.5 / 4 each.
+        assert!(counts.iter().all(|count| (1_400..1_600).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn what_one_source_lists_does_not_depend_on_the_others() {
+        let sources: Vec<&'static SoftwareSource> = recipe(Archetype::Hpc).software.iter().collect();
+        let all = Software::draw(ORIGIN, 0.8, &sources);
+        for source in sources {
+            let alone = Software::draw(ORIGIN, 0.8, &[source]);
+            let listed = |software: &Software| -> Vec<(String, String, Option<String>)> {
+                let keys = software.installed.iter().map(|item| software.key(*item));
+                keys.filter(|key| key.2 == source.member.name)
+                    .map(|key| (key.0.to_owned(), key.1.to_owned(), key.3.map(ToOwned::to_owned)))
+                    .collect()
+            };
+            assert_eq!(listed(&all), listed(&alone));
+            assert!(!alone.installed.is_empty());
+        }
+    }
 }

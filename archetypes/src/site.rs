@@ -38,7 +38,7 @@ const REBUILD_TICKS: u64 = 720;
 const REBUILD_SHARE: f64 = 0.02;
 
 /// The share of nodes that must be down for a site to call itself degraded.
-const DEGRADED_FROM: f64 = 0.03;
+const DEGRADED_FROM: f64 = 0.04;
 
 /// The free share of a file system below which its quota counts as nearly used up.
 const QUOTA_NEAR: f64 = 0.05;
@@ -202,7 +202,9 @@ impl Site {
         let pressure = ((load - QUEUE_FROM) / (1.0 - QUEUE_FROM)).max(0.0);
         let mood = 1.0 + 0.5 * noise(temper.queue_key, tick, 120);
         let running = match plan.archetype {
-            Archetype::Standalone => groups.iter().map(|g| (g.cores_per_node - g.cores_free).div_ceil(4)).sum(),
+            Archetype::Standalone => {
+                groups.iter().map(|g| (g.cores_per_node - g.cores_free).div_ceil(4)).sum()
+            }
             _ => groups.iter().map(|g| (g.nodes - g.nodes_free).div_ceil(temper.nodes_per_job)).sum(),
         };
         for (_, allocation) in taken {
@@ -260,10 +262,7 @@ impl Site {
             networks: Some(
                 plan.networks
                     .iter()
-                    .map(|link| Fabric {
-                        kind: link.kind.to_owned(),
-                        gbps: Some(Number::from(link.gbps)),
-                    })
+                    .map(|link| Fabric { kind: link.kind.to_owned(), gbps: Some(Number::from(link.gbps)) })
                     .collect(),
             ),
             flags: self.flags(moment, tick, &storage),

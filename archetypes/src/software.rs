@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalogue::{entries, index_of};
+use crate::catalogue::{entries, indices_of};
 use crate::recipe::SoftwareSource;
 use crate::stream::{Origin, Stream, lerp};
 
@@ -32,6 +32,15 @@ pub(crate) static THEMES: &[Theme] = &[
     Theme { name: "hpc-physics", provider: "pip", fields: &["sim", "lib", "data"] },
     Theme { name: "geo-spatial", provider: "pip", fields: &["geo", "data", "viz"] },
 ];
+
+/// What every list of a provider begins with.
+fn basics(provider: &str) -> &'static [&'static str] {
+    match provider {
+        "spack" | "modules" => &["gcc", "python"],
+        "conda" => &["python"],
+        _ => &[],
+    }
+}
 
 /// Packages of one environment, about.
 const ENVIRONMENT_SIZE: u32 = 14;
@@ -102,12 +111,12 @@ impl Software {
         )
     }
 
-    /// The installed packages of one name.
-    pub(crate) fn of_name(&self, name: &str) -> &[Installed] {
-        let Some(package) = index_of(name) else { return &[] };
-        let start = self.installed.partition_point(|item| item.package < package);
-        let end = self.installed.partition_point(|item| item.package <= package);
-        self.installed.get(start..end).unwrap_or_default()
+    /// The installed packages that a name may mean.
+    pub(crate) fn of_name(&self, name: &str) -> impl Iterator<Item = &Installed> {
+        indices_of(name).iter().flat_map(|package| {
+            let start = self.installed.partition_point(|item| item.package < *package);
+            self.installed.iter().skip(start).take_while(|item| item.package == *package)
+        })
     }
 
     /// How many packages a source lists.
@@ -141,7 +150,14 @@ fn draw_side_by_side(
     installed: &mut Vec<Installed>,
 ) {
     let pool = pool(provider, None);
-    let mut drawn = BTreeSet::new();
+    let mut drawn: BTreeSet<Installed> = basics(provider)
+        .iter()
+        .flat_map(|name| indices_of(name))
+        .map(|&package| {
+            let version = draw_version(stream, package);
+            Installed { package, version, source, environment: None }
+        })
+        .collect();
     // The pool holds more than twice what any recipe asks for, so this ends long before its bound.
     for _ in 0..count * 16 {
         if drawn.len() >= count as usize {
@@ -174,7 +190,8 @@ fn draw_environments(
         let share = (count * (place + 1) / environments) - (count * place / environments);
         let own = pool(provider, Some(theme.fields));
         let environment = u8::try_from(place).ok();
-        let mut drawn = BTreeSet::new();
+        let mut drawn: BTreeSet<u16> =
+            basics(provider).iter().flat_map(|name| indices_of(name)).copied().collect();
         for _ in 0..share * 32 {
             if drawn.len() >= share as usize {
                 break;
@@ -188,4 +205,40 @@ fn draw_environments(
         }));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archetype::Archetype;
+    use crate::recipe::recipe;
+
+    #[test]
+    fn an_environment_has_one_version_of_a_package() {
+        for seed in 0..50 {
+            let sources: Vec<&SoftwareSource> = recipe(Archetype::Standalone).software.iter().collect();
+            let software = Software::draw(Origin { worker: "w", seed }, 0.5, &sources);
+            let mut seen = BTreeSet::new();
+            for item in &software.installed {
+                assert!(seen.insert((item.source, item.environment, item.package)));
+            }
+            for source in &software.sources {
+                let distinct: BTreeSet<_> = source.environments.iter().collect();
+                assert!(!distinct.is_empty() && distinct.len() == source.environments.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_everybody_has_is_there() {
+        for seed in 0..20 {
+            let sources: Vec<&SoftwareSource> = recipe(Archetype::Hpc).software.iter().collect();
+            let software = Software::draw(Origin { worker: "w", seed }, 0.8, &sources);
+            for (place, source) in software.sources.iter().enumerate() {
+                for name in basics(source.name) {
+                    assert!(software.of_name(name).any(|item| usize::from(item.source) == place));
+                }
+            }
+        }
+    }
 }

@@ -26,24 +26,10 @@ pub(crate) struct Queue {
     pub(crate) mean_job_seconds: f64,
 }
 
-/// The median wait of an allocation: 0 where it fits now, `None` where it never fits.
+/// The median wait of an allocation in the group where it is shortest, since work never spans groups:
+/// 0 where it fits now, `None` where it never fits.
 pub(crate) fn median_wait(groups: &[Capacity], queue: Queue, allocation: &Allocation) -> Option<f64> {
-    let alone = groups.iter().filter_map(|group| wait_in(group, queue, allocation));
-    alone.min_by(f64::total_cmp).or_else(|| {
-        // Too large for any one group: it may still fit across those that have the same nodes.
-        let (first, rest) = groups.split_first()?;
-        let alike = rest.iter().filter(|group| {
-            group.cores_per_node == first.cores_per_node && group.gpus_per_node == first.gpus_per_node
-        });
-        let together = alike.fold(*first, |sum, group| Capacity {
-            nodes: sum.nodes.saturating_add(group.nodes),
-            nodes_free: sum.nodes_free.saturating_add(group.nodes_free),
-            cores_free: sum.cores_free.saturating_add(group.cores_free),
-            gpus_free: sum.gpus_free.saturating_add(group.gpus_free),
-            ..sum
-        });
-        wait_in(&together, queue, allocation)
-    })
+    groups.iter().filter_map(|group| wait_in(group, queue, allocation)).min_by(f64::total_cmp)
 }
 
 fn wait_in(group: &Capacity, queue: Queue, allocation: &Allocation) -> Option<f64> {
@@ -76,7 +62,7 @@ pub(crate) fn drawn(median: f64, spread: f64, deviate: f64) -> f64 {
     (median * libm::exp(spread * deviate)).min(LONGEST_WAIT_SECONDS)
 }
 
-/// What a requirement asks of the queue; one core when it does not say.
+/// What a requirement asks of the queue: whole nodes, or a share of some; one core when it does not say.
 pub(crate) fn demand(requirement: &Requirement) -> Allocation {
     let compute = &requirement.compute;
     let nodes = compute.nodes.unwrap_or(0);
@@ -84,28 +70,24 @@ pub(crate) fn demand(requirement: &Requirement) -> Allocation {
         GpuScope::Node => gpus.count.saturating_mul(nodes.max(1)),
         GpuScope::Total => gpus.count,
     });
-    let cores = compute
-        .cores
-        .or(compute.tasks)
-        .unwrap_or(0)
-        .max(compute.cores_per_node.unwrap_or(0).saturating_mul(nodes.max(1)));
+    let on_each = compute.cores_per_node.unwrap_or(0).saturating_mul(nodes.max(1));
+    let cores = compute.cores.max(compute.tasks).unwrap_or(0).max(on_each);
     Allocation { nodes, gpus, cores: if nodes == 0 { cores.max(1) } else { cores } }
 }
 
-/// Whether a group has the nodes that a requirement asks for.
+/// Whether the nodes of a group are large enough for a requirement. A site has one model of GPU, so
+/// that which one is wanted decides whether the site will do and not where in it.
 pub(crate) fn suits(group: &Group, requirement: &Requirement) -> bool {
     let compute = &requirement.compute;
     compute.cores_per_node.is_none_or(|cores| group.processor.cores >= cores)
         && compute.memory_gib_per_node.is_none_or(|memory| f64::from(group.memory_gib) >= memory.get())
         && hard_gpus(requirement).is_none_or(|need| {
-            group.accelerator.is_some_and(|gpu| {
-                need.model.as_deref().is_none_or(|model| model == gpu.model)
-                    && need.memory_gib.is_none_or(|memory| f64::from(gpu.memory_gib) >= memory.get())
-                    && (need.per == GpuScope::Total || group.gpus_per_node >= need.count)
-            })
+            let least = if need.per == GpuScope::Node { need.count } else { 1 };
+            group.gpus_per_node >= least
         })
 }
 
-fn hard_gpus(requirement: &Requirement) -> Option<&GpuNeed> {
+/// The GPUs without which the work does not run.
+pub(crate) fn hard_gpus(requirement: &Requirement) -> Option<&GpuNeed> {
     requirement.compute.gpus.as_ref().filter(|gpus| !gpus.optional && gpus.count > 0)
 }
