@@ -29,6 +29,7 @@ pub mod request;
 pub mod requirement;
 pub mod schema;
 pub mod signature;
+pub mod text;
 pub mod trust;
 pub mod understanding;
 pub mod units;
