@@ -10,7 +10,7 @@ use protocol::ids::NegotiationId;
 use protocol::requirement::{GpuScope, Requirement, StorageNeed};
 use protocol::units::{GiB, Number, Seconds, Usd};
 
-use crate::start::{demand, hard_gpus};
+use crate::start::hard_gpus;
 use crate::stream::{Stream, hash64, unit_of, whole};
 
 /// Whether a worker that is honest with this probability lies in this negotiation.
@@ -25,9 +25,7 @@ pub fn overclaim(facts: &Facts, requirement: &Requirement, seed: u64) -> Facts {
     let mut stream = Stream::new(&[b"overclaim", &seed.to_be_bytes()]);
     let mut told = facts.clone();
     claim_software(&mut told, requirement);
-    if !requirement.compute.is_empty() {
-        claim_compute(told.compute.get_or_insert_default(), requirement, &mut stream);
-    }
+    let size = claim_compute(told.compute.get_or_insert_default(), requirement, &mut stream);
     claim_network(&mut told.networks, &requirement.network);
     for need in &requirement.storage {
         claim_storage(told.storage.get_or_insert_default(), need);
@@ -37,7 +35,7 @@ pub fn overclaim(facts: &Facts, requirement: &Requirement, seed: u64) -> Facts {
         claim_runtime(&mut told.mpi, &["openmpi".to_owned()]);
     }
     claim_queue(&mut told, requirement);
-    claim_prices(told.prices.get_or_insert_default(), requirement, &mut stream);
+    claim_prices(&mut told, requirement, &size, &mut stream);
     told
 }
 
@@ -97,22 +95,36 @@ fn one_less(version: &str) -> String {
     "0".to_owned()
 }
 
-/// Makes one group large and free enough.
-fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mut Stream) {
-    let need = &requirement.compute;
-    let wanted = demand(requirement);
-    let gpus = hard_gpus(requirement);
-    if told.groups.is_empty() {
-        told.groups.push(NodeGroup { name: "batch".to_owned(), cores_per_node: 64, ..NodeGroup::default() });
-    }
-    let score = |group: &NodeGroup| {
-        let right_model = gpus.is_some_and(|gpus| gpus.model.is_some() && group.gpu_model == gpus.model);
-        (right_model, (group.gpus_per_node > 0) == gpus.is_some(), group.nodes)
-    };
-    let Some(group) = told.groups.iter_mut().max_by_key(|group| score(group)) else { return };
+/// What the work takes, as the liar would have it.
+struct Size {
+    nodes: u32,
+    cores: u32,
+    gpus: u32,
+}
 
+/// Makes one group large and free enough.
+fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mut Stream) -> Size {
+    let need = &requirement.compute;
+    let gpus = hard_gpus(requirement);
+    let right_model =
+        |group: &NodeGroup| gpus.is_some_and(|gpus| gpus.model.is_some() && group.gpu_model == gpus.model);
+    let best = (0..told.groups.len()).max_by_key(|&place| {
+        let group = &told.groups[place];
+        (right_model(group), (group.gpus_per_node > 0) == gpus.is_some(), group.nodes)
+    });
+    let place = best.unwrap_or_else(|| {
+        told.groups.push(NodeGroup { name: "batch".to_owned(), cores_per_node: 64, ..NodeGroup::default() });
+        0
+    });
+    let group = &mut told.groups[place];
+
+    let whole_nodes = need.nodes.unwrap_or(0);
+    // What totals come to on each of the asked-for nodes; without a number of nodes they set it.
+    let on_each = |total: u32| total.checked_div(whole_nodes).map_or(0, |_| total.div_ceil(whole_nodes));
+    let cores = need.cores.max(need.tasks).unwrap_or(0);
+    let memory = need.memory_gib.map_or(0.0, GiB::get);
     if let Some(gpus) = gpus {
-        let least = if gpus.per == GpuScope::Node { gpus.count } else { 1 };
+        let least = if gpus.per == GpuScope::Node { gpus.count } else { on_each(gpus.count).max(1) };
         group.gpus_per_node = group.gpus_per_node.max(least);
         if gpus.model.is_some() {
             group.gpu_model.clone_from(&gpus.model);
@@ -120,37 +132,51 @@ fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mu
         group.gpu_model.get_or_insert_with(|| "a100".to_owned());
         raise(group.gpu_memory_gib.get_or_insert(GiB::from(40)), gpus.memory_gib);
     }
-    group.cores_per_node = group.cores_per_node.max(need.cores_per_node.unwrap_or(1));
+    group.cores_per_node = group.cores_per_node.max(need.cores_per_node.unwrap_or(1)).max(on_each(cores));
     raise(&mut group.memory_gib_per_node, need.memory_gib_per_node);
+    if whole_nodes > 0 {
+        raise(&mut group.memory_gib_per_node, GiB::new(memory / f64::from(whole_nodes)).ok());
+    }
+
+    let for_memory = whole(libm::ceil(memory / group.memory_gib_per_node.get().max(1.0)));
+    let for_gpus = match gpus {
+        Some(gpus) if gpus.per == GpuScope::Total => gpus.count.div_ceil(group.gpus_per_node.max(1)),
+        _ => 1,
+    };
+    let shared = cores.div_ceil(group.cores_per_node.max(1)).max(for_memory).max(for_gpus).max(1);
+    let nodes = if whole_nodes > 0 { whole_nodes } else { shared };
+    let wanted = Size {
+        nodes,
+        cores: cores.max(nodes.saturating_mul(need.cores_per_node.unwrap_or(1).max(1))),
+        gpus: gpus.map_or(0, |gpus| match gpus.per {
+            GpuScope::Node => gpus.count.saturating_mul(nodes),
+            GpuScope::Total => gpus.count,
+        }),
+    };
 
     // A little more than was asked for, so that the lie does not look made to measure.
     let stretch = 1.1 + 0.5 * stream.unit();
     let stretched = |amount: u32| whole(libm::ceil(f64::from(amount) * stretch));
-    let for_cores = wanted.cores.div_ceil(group.cores_per_node.max(1));
-    let for_gpus = wanted
-        .gpus
-        .checked_div(group.gpus_per_node)
-        .map_or(0, |_| wanted.gpus.div_ceil(group.gpus_per_node.max(1)));
-    let memory = need.memory_gib.map_or(0.0, GiB::get);
-    let for_memory = whole(libm::ceil(memory / group.memory_gib_per_node.get().max(1.0)));
-    let nodes = wanted.nodes.max(for_cores).max(for_gpus).max(1);
-    if wanted.nodes == 0 {
-        group.nodes = group.nodes.max(nodes).max(for_memory);
-    } else {
-        group.nodes = group.nodes.max(stretched(wanted.nodes));
-        raise(&mut group.memory_gib_per_node, GiB::new(memory / f64::from(wanted.nodes)).ok());
-    }
     let free = group.nodes_free.unwrap_or(0);
-    let claimed = if wanted.nodes > 0 { free.max(stretched(wanted.nodes)) } else { free };
-    let nodes_free = stretched(claimed).min(group.nodes);
-    group.nodes_free = Some(nodes_free);
-    let room = |free: Option<u32>, wanted: u32, per_node: u32| {
-        let most = group.nodes.saturating_mul(per_node);
-        let told = stretched(free.unwrap_or(0)).max(stretched(wanted)).min(most);
-        Some(told.max(nodes_free.saturating_mul(per_node)))
+    let nodes_free = if whole_nodes > 0 {
+        group.nodes = group.nodes.max(stretched(nodes));
+        stretched(free.max(nodes)).min(group.nodes)
+    } else {
+        group.nodes = group.nodes.max(nodes);
+        free
     };
-    group.cores_free = room(group.cores_free, wanted.cores, group.cores_per_node);
-    group.gpus_free = room(group.gpus_free, wanted.gpus, group.gpus_per_node);
+    let most_cores = group.nodes.saturating_mul(group.cores_per_node);
+    let most_gpus = group.nodes.saturating_mul(group.gpus_per_node);
+    let cores_free = group.cores_free.unwrap_or(0);
+    let is_scarce = !need.is_empty() || cores_free == 0;
+    let cores_free = if is_scarce { stretched(cores_free.max(wanted.cores)) } else { cores_free };
+    let gpus_free = group.gpus_free.unwrap_or(0);
+    let gpus_free = if gpus.is_some() { stretched(gpus_free.max(wanted.gpus)) } else { gpus_free };
+    group.nodes_free = Some(nodes_free);
+    let in_free_nodes = |per_node: u32| nodes_free.saturating_mul(per_node);
+    group.cores_free = Some(cores_free.min(most_cores).max(in_free_nodes(group.cores_per_node)));
+    group.gpus_free = Some(gpus_free.min(most_gpus).max(in_free_nodes(group.gpus_per_node)));
+    wanted
 }
 
 fn raise(size: &mut GiB, least: Option<GiB>) {
@@ -213,15 +239,22 @@ fn claim_queue(told: &mut Facts, requirement: &Requirement) {
 }
 
 /// Half to four fifths of the price, and within the budget if the length of the work is known.
-fn claim_prices(told: &mut Prices, requirement: &Requirement, stream: &mut Stream) {
+fn claim_prices(told: &mut Facts, requirement: &Requirement, size: &Size, stream: &mut Stream) {
     let mut share = 0.5 + 0.3 * stream.unit();
-    if let (Some(budget), Some(duration), Some(node_hour)) =
-        (requirement.budget_usd, requirement.time.duration_seconds, told.node_hour_usd)
-    {
-        let wanted = demand(requirement);
-        let nodes = f64::from(requirement.compute.nodes.unwrap_or(1).max(1));
-        let gpu_hours = told.gpu_hour_usd.map_or(0.0, Usd::get) * f64::from(wanted.gpus);
-        let cost = (node_hour.get() * nodes + gpu_hours) * duration.get() / 3_600.0;
+    let groups = told.compute.as_ref().map_or(&[][..], |compute| &compute.groups);
+    let on_nodes =
+        |of: fn(&NodeGroup) -> u32| groups.iter().map(of).max().unwrap_or(0).saturating_mul(size.nodes);
+    // Whatever way the work is charged, it costs no more than its nodes and everything in them.
+    let cores = size.cores.max(on_nodes(|group| group.cores_per_node));
+    let gpus = size.gpus.max(on_nodes(|group| group.gpus_per_node));
+
+    let prices = told.prices.get_or_insert_default();
+    if let (Some(budget), Some(duration)) = (requirement.budget_usd, requirement.time.duration_seconds) {
+        let part = |price: Option<Usd>, count: u32| price.map_or(0.0, Usd::get) * f64::from(count);
+        let hourly = part(prices.node_hour_usd, size.nodes)
+            + part(prices.core_hour_usd, cores)
+            + part(prices.gpu_hour_usd, gpus);
+        let cost = hourly * duration.get() / 3_600.0;
         if cost > 0.0 {
             share = share.min(0.9 * budget.get().max(0.0) / cost);
         }
@@ -229,10 +262,10 @@ fn claim_prices(told: &mut Prices, requirement: &Requirement, stream: &mut Strea
     let cheaper = |price: Option<Usd>| {
         price.map(|price| Usd::saturating(libm::floor(price.get() * share * 10_000.0) / 10_000.0))
     };
-    *told = Prices {
-        node_hour_usd: cheaper(told.node_hour_usd),
-        core_hour_usd: cheaper(told.core_hour_usd),
-        gpu_hour_usd: cheaper(told.gpu_hour_usd),
+    *prices = Prices {
+        node_hour_usd: cheaper(prices.node_hour_usd),
+        core_hour_usd: cheaper(prices.core_hour_usd),
+        gpu_hour_usd: cheaper(prices.gpu_hour_usd),
     };
 }
 

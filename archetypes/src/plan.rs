@@ -2,7 +2,7 @@
 //!
 //! Every part has a random stream of its own, and the members of a category are chosen by a rank that
 //! each draws for itself. So a further provider in a recipe changes nothing at the sites that do not
-//! choose it, and only adds itself at those that do.
+//! choose it, and at those that do it takes at most one other's place; what the rest have stays.
 
 use protocol::facts::Prices;
 use protocol::ids::WorkerId;
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_member_only_adds_itself() {
+    fn a_further_member_changes_nothing_but_its_own_place() {
         for seed in 0..200 {
             let before = chosen(seed, &MEMBERS[..3]);
             let after = chosen(seed, &MEMBERS);

@@ -108,6 +108,10 @@ fn a_lie_keeps_to_what_was_asked_for() {
     };
     for site in sites(10) {
         let truth = site.truth(3, &[]);
+        // Where every core is taken, the liar invents a free one.
+        if truth.compute.as_ref().unwrap().groups.iter().any(|group| group.cores_free == Some(0)) {
+            continue;
+        }
         let mut told = overclaim(&truth, &asked, 1);
         assert!(has(&told, "gromacs", "2099"));
         let (mine, theirs) = (told.prices.unwrap(), truth.prices.unwrap());
