@@ -297,7 +297,7 @@ fn place_in<'a>(ask: &Ask<'_>, group: &'a NodeGroup, several: bool) -> Placement
     Placement { group, span, gpus, cores, allocation, reasons: findings.reasons }
 }
 
-/// The nodes that the work spans.
+/// The nodes that the work spans; never more than there are, also where its totals need more.
 fn span(ask: &Ask<'_>, group: &NodeGroup) -> u64 {
     if let Some(nodes) = ask.nodes {
         return nodes.into();
@@ -309,11 +309,14 @@ fn span(ask: &Ask<'_>, group: &NodeGroup) -> u64 {
     let gpus = ask.gpus.filter(|gpus| gpus.per == GpuScope::Total).map(|gpus| gpus.count);
     let per_node = group.memory_gib_per_node.get();
     let by_memory = match ask.memory_gib {
+        None => 1,
+        Some(_) if per_node <= 0.0 => u64::MAX,
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates")]
-        Some(size) if per_node > 0.0 => (size / per_node).ceil() as u64,
-        _ => 1,
+        Some(size) => (size / per_node).ceil() as u64,
     };
-    by_count(ask.cores, group.cores_per_node).max(by_count(gpus, group.gpus_per_node)).max(by_memory).max(1)
+    let needed =
+        by_count(ask.cores, group.cores_per_node).max(by_count(gpus, group.gpus_per_node)).max(by_memory);
+    needed.clamp(1, u64::from(group.nodes).max(1))
 }
 
 fn check_gpus(findings: &mut Findings<'_>, ask: &Ask<'_>, gpus: &GpuNeed) {
@@ -407,10 +410,10 @@ fn check_what_is_free(findings: &mut Findings<'_>, ask: &Ask<'_>, cores: u64, gp
             );
         }
     } else if !findings.has(ReasonCode::CoresTooFew) {
-        let wanted = if cores == 1 { "1 core".to_owned() } else { format!("cores >= {cores}") };
         let free = free_cores(group);
         // Nobody asked for cores: that they are all taken matters, that nobody counts them does not.
         let is_asked = ask.cores.is_some() || ask.cores_per_node.is_some() || ask.memory_gib.is_some();
+        let wanted = if is_asked || cores > 1 { format!("cores >= {cores}") } else { "1 core".to_owned() };
         if is_asked || matches!(free, Free::Exactly(_)) {
             let total = total_cores(group);
             findings.check_free(ReasonCode::CoresBusy, "cores", wanted, cores, free, total);
