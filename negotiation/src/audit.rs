@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use matching::claims::{claims, compare, is_hard};
+use matching::claims::{TOLERANCE, claims, compare, is_hard};
 use matching::promises::promises;
 use matching::unmet::{unmet, verdict};
 use matching::values::factor_value;
@@ -22,7 +22,6 @@ use protocol::requirement::Requirement;
 use protocol::units::Number;
 
 use crate::score::shown;
-use crate::trust::TOLERANCE;
 
 /// Claims of one proposal that are looked at; the rest is ignored.
 pub const CLAIMS_CONSIDERED: usize = 512;
@@ -143,12 +142,12 @@ fn weight(result: AuditResult) -> u8 {
     }
 }
 
-/// Subjects that holds and awards move: what is free, and when work would start.
+/// Subjects that holds and awards move: what is free to compute on, the queue, the start.
 #[must_use]
 pub fn is_about_capacity(subject: &str) -> bool {
-    subject.ends_with("_free")
-        || subject.starts_with("workload.start")
-        || subject == crate::belief::QUEUE_DEPTH
+    (subject.starts_with("compute.") && subject.ends_with("_free"))
+        || subject.starts_with("start.")
+        || subject.starts_with("queue.")
 }
 
 /// Holds that the hub does not know of can only take capacity away: more than the truth without them
@@ -281,3 +280,6 @@ fn bounded(value: &ClaimValue) -> ClaimValue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use protocol::units::{Seconds, Usd};
 use crate::score;
 
 /// The claim in which a site states how many jobs wait in its queue.
-pub const QUEUE_DEPTH: &str = "workload.queue_depth";
+pub const QUEUE_DEPTH: &str = "queue.depth";
 
 /// What the hub believes of one proposal.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ pub struct Belief<'a> {
     pub promises: Promises,
     /// Qualitative problems.
     pub flags: &'a [Flag],
+    requirement: &'a Requirement,
     proposal: &'a Proposal,
 }
 
@@ -41,7 +42,7 @@ impl<'a> Belief<'a> {
     /// What is believed of a proposal; in audit mode `after` the truth is left aside.
     #[must_use]
     pub fn of(
-        requirement: &Requirement,
+        requirement: &'a Requirement,
         proposal: &'a Proposal,
         truth: Option<&'a Facts>,
         mode: AuditMode,
@@ -52,6 +53,7 @@ impl<'a> Belief<'a> {
             truth,
             promises: possible(stated),
             flags: truth.map_or(&proposal.flags, |facts| &facts.flags),
+            requirement,
             proposal,
         }
     }
@@ -62,16 +64,15 @@ impl<'a> Belief<'a> {
     /// silence never beats a known bad value. Cost and times count as the worse of the factor's value
     /// and what the promises say, because only promises are compared with what is delivered.
     #[must_use]
-    pub fn utility(&self, factor: &Factor, requirement: &Requirement) -> Utility {
-        if let Some(facts) = self.truth {
-            let value = factor_value(factor.name, requirement, facts, &self.promises);
+    pub fn utility(&self, factor: &Factor) -> Utility {
+        if self.truth.is_some() {
+            let value = self.value(factor.name);
             return Utility {
                 utility: score::utility(&factor.scale, value),
                 verified: f64::from(u8::from(value.is_some())),
             };
         }
-        let stated = self.proposal.factors.get(&factor.name).map(|score| score.value.get());
-        let utility = score::utility(&factor.scale, stated);
+        let utility = score::utility(&factor.scale, self.value(factor.name));
         let promised = match factor.name {
             FactorName::Cost => self.promises.cost_usd.map(Usd::get),
             FactorName::StartTime => self.promises.start_p90_seconds.map(Seconds::get),
@@ -86,6 +87,28 @@ impl<'a> Belief<'a> {
             None => utility,
         };
         Utility { utility, verified: 0.0 }
+    }
+
+    /// The value of a factor: the true one, or else the one that the site states.
+    fn value(&self, name: FactorName) -> Option<f64> {
+        match self.truth {
+            Some(facts) => factor_value(name, self.requirement, facts, &self.promises),
+            None => self.proposal.factors.get(&name).map(|score| score.value.get()),
+        }
+    }
+
+    /// Seconds until the P90 start.
+    #[must_use]
+    pub fn start(&self) -> Option<f64> {
+        let promised = self.promises.start_p90_seconds.map(Seconds::get);
+        promised.or_else(|| self.value(FactorName::StartTime)).filter(|start| *start >= 0.0)
+    }
+
+    /// US dollars for the work; where no run time is known, for one hour of it.
+    #[must_use]
+    pub fn cost(&self) -> Option<f64> {
+        let promised = self.promises.cost_usd.map(Usd::get);
+        promised.or_else(|| self.value(FactorName::Cost)).filter(|cost| *cost >= 0.0)
     }
 
     /// Jobs that wait at the site, if anyone can tell.

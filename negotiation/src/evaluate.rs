@@ -138,7 +138,7 @@ fn judge<'a>(
         utilities.reserve_exact(input.factors.len());
         discounted.reserve_exact(input.factors.len());
         for factor in input.factors {
-            let stated = belief.utility(factor, input.requirement);
+            let stated = belief.utility(factor);
             utilities.push(stated.utility);
             discounted.push(discount(stated.utility, stated.verified, trust.claim.expectation.get()));
         }
@@ -153,9 +153,7 @@ fn judge<'a>(
         delivery: delivery_lower_bound(&trust.delivery, caution),
         utilities,
         discounted,
-        start_p90: belief
-            .and_then(|belief| belief.promises.start_p90_seconds)
-            .map_or(f64::INFINITY, |start| start.get()),
+        start_p90: belief.and_then(|belief| belief.start()).unwrap_or(f64::INFINITY),
         score: 0.0,
         trusted_score: 0.0,
     }

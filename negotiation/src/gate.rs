@@ -8,11 +8,12 @@
 use matching::unmet::{blocking, unmet};
 use protocol::evaluation::{AuditFinding, AuditMode, AuditResult, Gate, Reason};
 use protocol::proposal::{NoProposal, Proposal, ReasonCode, Reply, Verdict};
-use protocol::requirement::{Requirement, Urgency};
+use protocol::requirement::Requirement;
 use protocol::trust::{TrustRecord, TrustState};
 
 use crate::belief::Belief;
 use crate::score::shown;
+use crate::stated::contradictions;
 use crate::trust::QUARANTINE_LINE;
 
 /// Reasons of one site that are kept in the record.
@@ -41,7 +42,7 @@ pub fn gate(requirement: &Requirement, input: GateInput<'_>) -> Gate {
     let mut failed = Vec::new();
     match (input.reply, input.belief) {
         (Reply::Proposal(proposal), Some(belief)) => {
-            failed.extend(verdict_reason(requirement, proposal, belief));
+            failed.extend(verdict_reason(requirement, proposal));
             failed.extend(match belief.truth {
                 Some(facts) => blocking(requirement, &unmet(requirement, facts)),
                 None => stated_reasons(requirement, proposal, belief),
@@ -77,34 +78,28 @@ fn quarantined(trust: &TrustRecord) -> Reason {
     }
 }
 
-/// Only `READY` passes, and `BUSY` where the request can wait.
-fn verdict_reason(requirement: &Requirement, proposal: &Proposal, belief: &Belief<'_>) -> Option<Reason> {
-    let passes = match proposal.verdict {
-        Verdict::Ready => true,
-        Verdict::Busy => can_wait(requirement, belief),
-        Verdict::Restricted | Verdict::Incompatible | Verdict::Unknown => false,
+/// Only `READY` passes, and `BUSY` where the request can wait for capacity. How long it would wait is
+/// a matter of the start.
+fn verdict_reason(requirement: &Requirement, proposal: &Proposal) -> Option<Reason> {
+    let had = proposal.verdict.to_string();
+    let wanted = match proposal.verdict {
+        Verdict::Ready => return None,
+        Verdict::Busy => {
+            let wait = Reason { code: ReasonCode::NodesBusy, wanted: String::new(), had: String::new() };
+            if blocking(requirement, std::slice::from_ref(&wait)).is_empty() {
+                return None;
+            }
+            "READY"
+        }
+        Verdict::Restricted | Verdict::Incompatible | Verdict::Unknown => "READY or BUSY",
     };
-    (!passes).then(|| Reason {
-        code: ReasonCode::VerdictNegative,
-        wanted: if proposal.verdict == Verdict::Busy { "READY" } else { "READY or BUSY" }.to_owned(),
-        had: proposal.verdict.to_string(),
-    })
+    Some(Reason { code: ReasonCode::VerdictNegative, wanted: wanted.to_owned(), had })
 }
 
-/// Whether waiting is acceptable: not when the work is to start at once, and where there is a latest
-/// start only when the site promises to keep it.
-fn can_wait(requirement: &Requirement, belief: &Belief<'_>) -> bool {
-    if requirement.time.urgency == Some(Urgency::Immediate) {
-        return false;
-    }
-    let Some(latest) = requirement.time.start_by_seconds else { return true };
-    belief.promises.start_p90_seconds.is_some_and(|start| start <= latest)
-}
-
-/// What an unaudited site itself says stands in the way, and what its promises break. A code tells;
-/// the words beside it are only shown.
+/// What an unaudited site itself says stands in the way, and what its claims and promises contradict.
+/// A code tells; the words beside it are only shown.
 fn stated_reasons(requirement: &Requirement, proposal: &Proposal, belief: &Belief<'_>) -> Vec<Reason> {
-    let stated: Vec<Reason> = proposal
+    let mut reasons: Vec<Reason> = proposal
         .constraints
         .iter()
         .take(REASONS_KEPT)
@@ -114,38 +109,14 @@ fn stated_reasons(requirement: &Requirement, proposal: &Proposal, belief: &Belie
             had: shown(&constraint.had),
         })
         .collect();
-    let mut reasons = blocking(requirement, &stated);
-    for reason in broken_promises(requirement, belief) {
-        if reasons.iter().all(|known| known.code != reason.code) {
-            reasons.push(reason);
+    if matches!(proposal.verdict, Verdict::Ready | Verdict::Busy) {
+        for reason in contradictions(requirement, proposal, belief) {
+            if reasons.iter().all(|known| known.code != reason.code) {
+                reasons.push(reason);
+            }
         }
     }
-    reasons
-}
-
-fn broken_promises(requirement: &Requirement, belief: &Belief<'_>) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    let promises = &belief.promises;
-    if let (Some(budget), Some(cost)) = (requirement.budget_usd, promises.cost_usd)
-        && cost > budget
-    {
-        let (wanted, had) = (format!("at most {budget}"), cost.to_string());
-        reasons.push(Reason { code: ReasonCode::OverBudget, wanted, had });
-    }
-    if let (Some(latest), Some(start)) = (requirement.time.start_by_seconds, promises.start_p90_seconds)
-        && start > latest
-    {
-        let (wanted, had) = (format!("a start within {latest}"), start.to_string());
-        reasons.push(Reason { code: ReasonCode::StartTooLate, wanted, had });
-    }
-    if let (Some(deadline), Some(start)) = (requirement.time.deadline_seconds, promises.start_p90_seconds) {
-        let end = start.get() + promises.runtime_seconds.map_or(0.0, |runtime| runtime.get());
-        if end > deadline.get() {
-            let (wanted, had) = (format!("an end within {deadline}"), format!("{end} s"));
-            reasons.push(Reason { code: ReasonCode::DeadlineMissed, wanted, had });
-        }
-    }
-    reasons
+    blocking(requirement, &reasons)
 }
 
 fn false_claims(findings: &[AuditFinding]) -> impl Iterator<Item = Reason> {
@@ -158,3 +129,6 @@ fn false_claims(findings: &[AuditFinding]) -> impl Iterator<Item = Reason> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

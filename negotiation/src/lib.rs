@@ -23,4 +23,10 @@ pub mod gate;
 pub mod method;
 pub mod score;
 pub mod select;
+pub mod stated;
 pub mod trust;
+
+#[cfg(test)]
+mod acceptance;
+#[cfg(test)]
+mod samples;

@@ -286,7 +286,7 @@ fn compare(left: Option<f64>, right: Option<f64>) -> Ordering {
 }
 
 fn start(candidate: &Candidate<'_>) -> Option<f64> {
-    candidate.belief.promises.start_p90_seconds.map(|start| start.get())
+    candidate.belief.start()
 }
 
 fn queue(candidate: &Candidate<'_>) -> Option<f64> {
@@ -343,7 +343,7 @@ fn cost_to_success(
     input: &EvaluationInput<'_>,
     reference: Option<f64>,
 ) -> Option<f64> {
-    let cost = candidate.belief.promises.cost_usd?.get();
+    let cost = candidate.belief.cost()?;
     let trust = trust(candidate, input);
     let verified = candidate.belief.truth.is_some() && input.mode == AuditMode::Before;
     let price_trust = if verified { 1.0 } else { trust.claim.expectation.get() };

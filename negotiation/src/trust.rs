@@ -6,7 +6,7 @@
 //! 1 for an under-claim separate a lie from noise: one over-claim takes a worker of long standing
 //! from 0.92 to 0.71, and 12 honest negotiations bring it back to 0.85.
 
-use protocol::claim::ClaimValue;
+use matching::claims::{TOLERANCE, relative_error};
 use protocol::error::ErrorCode;
 use protocol::evaluation::{AuditFinding, AuditResult};
 use protocol::ids::{JobId, NegotiationId, WorkerId};
@@ -19,8 +19,6 @@ use protocol::units::{Number, Seconds, Timestamp};
 pub const MEMORY: f64 = 0.9;
 /// How much worse an over-claim is than a true claim is good.
 pub const SEVERITY: f64 = 3.0;
-/// Relative error up to which a number counts as right, and a promise as kept.
-pub const TOLERANCE: f64 = 0.1;
 /// Below this expectation of claim honesty or of delivery a worker is quarantined.
 pub const QUARANTINE_LINE: f64 = 0.4;
 /// Time in which unrenewed evidence loses half its weight.
@@ -156,25 +154,8 @@ pub fn claim_evidence(
 
 /// How bad an over-claim is: a yes or a version is 3, a number 3 times its error beyond the tolerance.
 fn over_claim(finding: &AuditFinding) -> f64 {
-    match (&finding.claimed, &finding.truth) {
-        (ClaimValue::Quantity(claimed), Some(ClaimValue::Quantity(truth))) => {
-            SEVERITY * (relative_error(claimed.get(), truth.get()) - TOLERANCE).clamp(0.0, 1.0)
-        }
-        _ => SEVERITY,
-    }
-}
-
-/// The error relative to the truth; an error against a truth of zero is total.
-#[must_use]
-pub fn relative_error(claimed: f64, truth: f64) -> f64 {
-    let error = (claimed - truth).abs();
-    if error == 0.0 {
-        0.0
-    } else if truth == 0.0 {
-        f64::MAX
-    } else {
-        (error / truth.abs()).min(f64::MAX)
-    }
+    let error = finding.truth.as_ref().and_then(|truth| relative_error(&finding.claimed, truth));
+    SEVERITY * error.map_or(1.0, |error| (error - TOLERANCE).clamp(0.0, 1.0))
 }
 
 /// What a call teaches about a worker's availability: it answered, or it did not. A worker that was
