@@ -1,0 +1,303 @@
+//! Who runs when: slots and one first-in-first-out queue, without a clock or a process. The head of
+//! the queue is never overtaken, so a large job is not starved by small ones.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::facts::{Allocation, StartEstimate};
+use protocol::units::{GiB, Seconds};
+
+use crate::read::{NativeId, Slots};
+
+/// Slots, what runs on them, and what waits for them.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    total: Slots,
+    waiting: VecDeque<(NativeId, Slots)>,
+    running: BTreeMap<NativeId, Placed>,
+}
+
+/// What a running job has.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed {
+    pub(super) takes: Slots,
+    /// Indices of its GPUs.
+    pub(super) gpus: Vec<u32>,
+}
+
+/// Why a request can never be placed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NeverFits {
+    pub(super) field: &'static str,
+    pub(super) reason: String,
+}
+
+impl Schedule {
+    pub(super) const fn new(total: Slots) -> Self {
+        Self { total, waiting: VecDeque::new(), running: BTreeMap::new() }
+    }
+
+    /// What an allocation takes of this machine, or why it never could.
+    pub(super) fn takes(
+        &self,
+        allocation: &Allocation,
+        memory_limit: Option<GiB>,
+    ) -> Result<Slots, NeverFits> {
+        let never = |field, reason: String| Err(NeverFits { field, reason });
+        let total = self.total;
+        let memory_gib = memory_limit.unwrap_or(GiB::ZERO);
+        if allocation.nodes > 1 {
+            return never(
+                "allocation.nodes",
+                format!("{} nodes asked for, this is one machine", allocation.nodes),
+            );
+        }
+        if allocation.cores > total.cores {
+            let (asked, had) = (allocation.cores, total.cores);
+            return never("allocation.cores", format!("{asked} asked for, the machine gives {had}"));
+        }
+        if allocation.gpus > total.gpus {
+            let (asked, had) = (allocation.gpus, total.gpus);
+            return never("allocation.gpus", format!("{asked} asked for, the machine gives {had}"));
+        }
+        if memory_gib > total.memory_gib || memory_gib < GiB::ZERO {
+            let had = total.memory_gib;
+            return never("memory_limit", format!("{memory_gib} asked for, the machine gives {had}"));
+        }
+        if allocation.nodes == 1 {
+            return Ok(total);
+        }
+        // Work that names no cores still runs on one.
+        Ok(Slots { cores: allocation.cores.max(1).min(total.cores), memory_gib, gpus: allocation.gpus })
+    }
+
+    /// What nobody has.
+    pub(super) fn free(&self) -> Slots {
+        self.running.values().fold(self.total, |free, placed| minus(free, placed.takes))
+    }
+
+    pub(super) const fn total(&self) -> Slots {
+        self.total
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The waiting jobs in the order in which they will start.
+    pub(super) fn queue(&self) -> impl Iterator<Item = &NativeId> {
+        self.waiting.iter().map(|(native, _)| native)
+    }
+
+    pub(super) fn enqueue(&mut self, native: NativeId, takes: Slots) {
+        self.waiting.push_back((native, takes));
+    }
+
+    /// Takes a job out of the queue; false when it is not in it.
+    pub(super) fn withdraw(&mut self, native: &NativeId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|(other, _)| other != native);
+        self.waiting.len() < before
+    }
+
+    /// The job to start next and the GPUs that it gets, if it fits now. It stays at the head of the
+    /// queue until [`Self::place`].
+    pub(super) fn next(&self) -> Option<(NativeId, Placed)> {
+        let (native, takes) = self.waiting.front()?;
+        fits(*takes, self.free()).then(|| {
+            let gpus = (0..self.total.gpus)
+                .filter(|gpu| !self.running.values().any(|placed| placed.gpus.contains(gpu)))
+                .take(takes.gpus as usize)
+                .collect();
+            (native.clone(), Placed { takes: *takes, gpus })
+        })
+    }
+
+    /// Gives a job its slots, whether it was in the queue or is found running after a restart.
+    pub(super) fn place(&mut self, native: NativeId, placed: Placed) {
+        self.withdraw(&native);
+        self.running.insert(native, placed);
+    }
+
+    /// Takes the slots of a job back.
+    pub(super) fn release(&mut self, native: &NativeId) {
+        self.running.remove(native);
+    }
+
+    /// When work that takes this much would start if it were submitted now, when every job runs as
+    /// long as it may. `limit` gives what a job has left at most, a waiting one all of it; without an
+    /// answer that is needed the estimate is unknown.
+    pub(super) fn estimate(
+        &self,
+        takes: Slots,
+        limit: impl Fn(&NativeId) -> Option<Seconds>,
+    ) -> Option<StartEstimate> {
+        let mut free = self.free();
+        let mut now = 0.0_f64;
+        let mut busy: Vec<(Option<f64>, Slots)> = self
+            .running
+            .iter()
+            .map(|(native, placed)| (limit(native).map(|left| left.get().max(0.0)), placed.takes))
+            .collect();
+        let ours = (None, takes);
+        let queue = self.waiting.iter().map(|(native, takes)| (limit(native), *takes)).chain([ours]);
+        for (length, takes) in queue {
+            while !fits(takes, free) {
+                let (index, end) = busy
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(index, (end, _))| Some((index, (*end)?)))
+                    .min_by(|a, b| a.1.total_cmp(&b.1))?;
+                let (_, released) = busy.swap_remove(index);
+                free = plus(free, released);
+                now = now.max(end);
+            }
+            free = minus(free, takes);
+            busy.push((length.map(|length| now + length.get()), takes));
+        }
+        let start = Seconds::saturating(now);
+        Some(StartEstimate { p50: start, p90: start })
+    }
+}
+
+fn fits(wanted: Slots, free: Slots) -> bool {
+    wanted.cores <= free.cores && wanted.gpus <= free.gpus && wanted.memory_gib <= free.memory_gib
+}
+
+/// Saturates: after a restart with fewer slots, what runs may take more than there is.
+fn minus(from: Slots, taken: Slots) -> Slots {
+    Slots {
+        cores: from.cores.saturating_sub(taken.cores),
+        memory_gib: GiB::saturating((from.memory_gib.get() - taken.memory_gib.get()).max(0.0)),
+        gpus: from.gpus.saturating_sub(taken.gpus),
+    }
+}
+
+fn plus(to: Slots, given: Slots) -> Slots {
+    Slots {
+        cores: to.cores.saturating_add(given.cores),
+        memory_gib: GiB::saturating(to.memory_gib.get() + given.memory_gib.get()),
+        gpus: to.gpus.saturating_add(given.gpus),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slots(cores: u32, gpus: u32) -> Slots {
+        Slots { cores, memory_gib: GiB::from(16), gpus }
+    }
+
+    fn cores(cores: u32) -> Slots {
+        Slots { cores, memory_gib: GiB::ZERO, gpus: 0 }
+    }
+
+    fn id(name: &str) -> NativeId {
+        NativeId(name.to_owned())
+    }
+
+    fn start_all(schedule: &mut Schedule) -> Vec<NativeId> {
+        let mut started = Vec::new();
+        while let Some((native, placed)) = schedule.next() {
+            schedule.place(native.clone(), placed);
+            started.push(native);
+        }
+        started
+    }
+
+    #[test]
+    fn the_head_of_the_queue_is_not_overtaken() {
+        let mut schedule = Schedule::new(slots(4, 0));
+        for (name, wanted) in [("a", 3), ("b", 2), ("c", 1)] {
+            schedule.enqueue(id(name), cores(wanted));
+        }
+        assert_eq!(start_all(&mut schedule), [id("a")]);
+        schedule.release(&id("a"));
+        assert_eq!(start_all(&mut schedule), [id("b"), id("c")]);
+    }
+
+    #[test]
+    fn every_gpu_has_one_owner() {
+        let mut schedule = Schedule::new(slots(8, 4));
+        let takes = |gpus| Slots { cores: 1, memory_gib: GiB::ZERO, gpus };
+        schedule.enqueue(id("a"), takes(1));
+        schedule.enqueue(id("b"), takes(2));
+        start_all(&mut schedule);
+        schedule.release(&id("a"));
+        schedule.enqueue(id("c"), takes(2));
+        let (_, placed) = schedule.next().unwrap();
+        assert_eq!(placed.gpus, [0, 3]);
+    }
+
+    #[test]
+    fn what_never_fits_is_named() {
+        let schedule = Schedule::new(slots(4, 1));
+        let ask = |nodes, cores, gpus| schedule.takes(&Allocation { nodes, cores, gpus }, None);
+        assert_eq!(ask(0, 0, 0).unwrap().cores, 1);
+        assert_eq!(ask(1, 0, 0).unwrap(), slots(4, 1));
+        assert_eq!(ask(2, 0, 0).unwrap_err().field, "allocation.nodes");
+        assert_eq!(ask(0, 5, 0).unwrap_err().field, "allocation.cores");
+        assert_eq!(ask(0, 1, 2).unwrap_err().field, "allocation.gpus");
+        let memory = schedule.takes(&Allocation::default(), Some(GiB::from(17)));
+        assert_eq!(memory.unwrap_err().reason, "17 GiB asked for, the machine gives 16 GiB");
+    }
+
+    #[test]
+    fn the_estimate_follows_the_queue_and_admits_not_knowing() {
+        let mut schedule = Schedule::new(slots(4, 0));
+        let start = |schedule: &Schedule, wanted, limits: &[(&str, u32)]| {
+            let limits: BTreeMap<NativeId, u32> =
+                limits.iter().map(|(name, limit)| (id(name), *limit)).collect();
+            schedule
+                .estimate(cores(wanted), |native| limits.get(native).map(|limit| Seconds::from(*limit)))
+                .map(|estimate| estimate.p90.get())
+        };
+        assert_eq!(start(&schedule, 4, &[]), Some(0.0));
+        schedule.enqueue(id("a"), cores(3));
+        start_all(&mut schedule);
+        assert_eq!(start(&schedule, 1, &[]), Some(0.0));
+        assert_eq!(start(&schedule, 2, &[]), None);
+        assert_eq!(start(&schedule, 2, &[("a", 60)]), Some(60.0));
+        schedule.enqueue(id("b"), cores(4));
+        assert_eq!(start(&schedule, 1, &[("a", 60)]), None);
+        assert_eq!(start(&schedule, 1, &[("a", 60), ("b", 30)]), Some(90.0));
+    }
+
+    proptest! {
+        #[test]
+        fn slots_are_never_given_twice(
+            steps in prop::collection::vec((0u32..4, 0u32..3, any::<bool>()), 1..60),
+        ) {
+            let total = slots(4, 2);
+            let mut schedule = Schedule::new(total);
+            for (index, (cores, gpus, end_one)) in steps.into_iter().enumerate() {
+                let takes = schedule.takes(&Allocation { nodes: 0, cores, gpus: gpus.min(2) }, None).unwrap();
+                schedule.enqueue(id(&format!("{index:04}")), takes);
+                start_all(&mut schedule);
+                let used: u32 = schedule.running.values().map(|placed| placed.takes.cores).sum();
+                prop_assert!(used <= total.cores);
+                let mut gpus: Vec<u32> = schedule.running.values().flat_map(|placed| placed.gpus.clone()).collect();
+                let owned = gpus.len();
+                gpus.sort_unstable();
+                gpus.dedup();
+                prop_assert_eq!(gpus.len(), owned);
+                if end_one && let Some(native) = schedule.running.keys().next().cloned() {
+                    schedule.release(&native);
+                }
+            }
+            while schedule.waiting() + schedule.running() > 0 {
+                start_all(&mut schedule);
+                let first = schedule.running.keys().next().cloned();
+                prop_assert!(first.is_some(), "the queue is stuck");
+                schedule.release(&first.unwrap());
+            }
+            prop_assert_eq!(schedule.free(), total);
+        }
+    }
+}
