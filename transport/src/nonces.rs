@@ -147,7 +147,7 @@ mod tests {
             requests in prop::collection::vec((0_i64..600_000, -120_000_i64..=120_000, 0_u8..4), 1..60),
         ) {
             let store = NonceStore::new(at(-1_000_000));
-            let mut accepted = std::collections::HashSet::new();
+            let mut accepted = HashSet::new();
             let mut requests = requests;
             requests.sort_by_key(|request| request.0);
             for (now, skew, nonce) in requests {
