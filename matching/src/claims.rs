@@ -9,7 +9,7 @@ mod compare;
 mod subject;
 
 use protocol::claim::{Claim, ClaimValue};
-use protocol::facts::{Facts, Prices};
+use protocol::facts::{Facts, NodeGroup, Prices};
 use protocol::requirement::{GpuScope, Requirement, StorageNeed};
 use protocol::units::{GiB, Number, Seconds, Usd};
 
@@ -116,52 +116,56 @@ fn count(value: u32) -> ClaimValue {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-fn total(value: u64) -> ClaimValue {
-    quantity(value as f64)
+const fn total(value: u64) -> f64 {
+    value as f64
 }
 
+/// Speaks of the groups that suit the work, of each figure the best: which of them the work would get
+/// depends on what is free, and a claim about what exists must not.
 fn compute(said: &mut Said, requirement: &Requirement, site: Site<'_>) {
-    let mut ask = Ask::of(requirement);
-    // GPUs that are welcome but not needed are looked for where there are some.
-    let welcome = requirement.compute.gpus.as_ref().filter(|gpus| gpus.optional && gpus.count > 0);
-    let place = site.compute().and_then(|compute| fit::place(&ask, compute));
-    let Some(group) = place.map(|place| place.group) else { return };
+    let Some(facts) = site.compute() else { return };
+    let ask = Ask::of(requirement);
+    let groups = fit::suited(&ask, facts);
     if ask.nodes.is_some() {
-        said.add("compute.nodes", Some(count(group.nodes)));
-        said.add("compute.nodes_free", group.nodes_free.map(count));
+        said.add("compute.nodes", most(&groups, |group| Some(group.nodes.into())));
+        said.add("compute.nodes_free", most(&groups, |group| group.nodes_free.map(f64::from)));
     }
     if ask.cores.is_some() {
-        said.add("compute.cores", Some(total(fit::total_cores(group))));
+        said.add("compute.cores", most(&groups, |group| Some(total(fit::total_cores(group)))));
     }
     if ask.nodes.is_none() && (ask.cores.is_some() || ask.cores_per_node.is_some()) {
-        said.add("compute.cores_free", group.cores_free.map(count));
+        said.add("compute.cores_free", most(&groups, |group| group.cores_free.map(f64::from)));
     }
     if ask.cores_per_node.is_some() || (ask.nodes.is_some() && ask.cores.is_some()) {
-        said.add("compute.cores_per_node", Some(count(group.cores_per_node)));
+        said.add("compute.cores_per_node", most(&groups, |group| Some(group.cores_per_node.into())));
     }
-    let gpu_group = match (welcome, site.compute()) {
-        (Some(gpus), Some(compute)) => {
-            ask.gpus = Some(gpus);
-            fit::place(&ask, compute).map_or(group, |place| place.group)
-        }
-        _ => group,
-    };
-    if let Some(gpus) = ask.gpus {
-        said.add("compute.gpus", Some(total(fit::total_gpus(gpu_group))));
-        said.add("compute.gpus_free", gpu_group.gpus_free.map(count));
+    // GPUs that are welcome but not needed are looked for where there are some.
+    let gpus = requirement.compute.gpus.as_ref().filter(|gpus| gpus.count > 0);
+    if let Some(gpus) = gpus {
+        let ask = Ask { gpus: Some(gpus), ..ask };
+        let groups = fit::suited(&ask, facts);
+        said.add("compute.gpus", most(&groups, |group| Some(total(fit::total_gpus(group)))));
+        said.add("compute.gpus_free", most(&groups, |group| group.gpus_free.map(f64::from)));
         if gpus.per == GpuScope::Node || ask.nodes.is_some() {
-            said.add("compute.gpus_per_node", Some(count(gpu_group.gpus_per_node)));
+            said.add("compute.gpus_per_node", most(&groups, |group| Some(group.gpus_per_node.into())));
         }
-        said.add("compute.gpu_model", gpu_group.gpu_model.clone().map(ClaimValue::Text));
-        said.add("compute.gpu_memory_gib", gpu_group.gpu_memory_gib.map(|size| quantity(size.get())));
+        let model = groups.iter().find_map(|group| group.gpu_model.clone());
+        said.add("compute.gpu_model", model.map(ClaimValue::Text));
+        said.add("compute.gpu_memory_gib", most(&groups, |group| group.gpu_memory_gib.map(GiB::get)));
     }
-    let per_node = group.memory_gib_per_node.get();
+    let per_node = |group: &NodeGroup| group.memory_gib_per_node.get();
     if ask.memory_gib.is_some() {
-        said.add("compute.memory_gib", Some(quantity(f64::from(group.nodes) * per_node)));
+        let all_nodes = |group: &NodeGroup| Some(f64::from(group.nodes) * per_node(group));
+        said.add("compute.memory_gib", most(&groups, all_nodes));
     }
     if ask.memory_gib_per_node.is_some() || (ask.nodes.is_some() && ask.memory_gib.is_some()) {
-        said.add("compute.memory_gib_per_node", Some(quantity(per_node)));
+        said.add("compute.memory_gib_per_node", most(&groups, |group| Some(per_node(group))));
     }
+}
+
+/// The largest of a figure that is known of any group.
+fn most(groups: &[&NodeGroup], figure: impl Fn(&NodeGroup) -> Option<f64>) -> Option<ClaimValue> {
+    groups.iter().filter_map(|group| figure(group)).reduce(f64::max).map(quantity)
 }
 
 fn software(said: &mut Said, requirement: &Requirement, site: Site<'_>) {

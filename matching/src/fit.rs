@@ -5,101 +5,21 @@
 //! must fit on exactly those; without a number of nodes the work shares nodes and takes as many as
 //! its totals need.
 
+mod ask;
+
 use protocol::evaluation::Reason;
 use protocol::facts::{Allocation, ComputeFacts, NodeGroup};
 use protocol::proposal::{ReasonCode, Verdict};
-use protocol::requirement::{GpuNeed, GpuScope, Requirement};
+use protocol::requirement::{GpuNeed, GpuScope};
 
 use crate::{names, unmet, wording};
+
+pub(crate) use ask::Ask;
+use ask::{gpus_in_words, nodes_in_words};
 
 /// The share of a GPU's nominal memory that its driver must at least report: cards with error
 /// correction in their memory (T4, L4, A10, L40S) report up to 8 % less than is printed on the box.
 const NOMINAL_GPU_MEMORY: f64 = 0.92;
-
-/// The computing that a requirement asks for; a zero asks for nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Ask<'a> {
-    /// Whole nodes.
-    pub(crate) nodes: Option<u32>,
-    /// Cores in total; each task needs one.
-    pub(crate) cores: Option<u32>,
-    /// Memory in total, in GiB.
-    pub(crate) memory_gib: Option<f64>,
-    /// Cores of each node.
-    pub(crate) cores_per_node: Option<u32>,
-    /// Memory of each node, in GiB.
-    pub(crate) memory_gib_per_node: Option<f64>,
-    /// GPUs without which the work does not run.
-    pub(crate) gpus: Option<&'a GpuNeed>,
-}
-
-impl<'a> Ask<'a> {
-    pub(crate) fn of(requirement: &'a Requirement) -> Self {
-        let compute = &requirement.compute;
-        let count = |count: Option<u32>| count.filter(|count| *count > 0);
-        Self {
-            nodes: count(compute.nodes),
-            cores: count(compute.cores.max(compute.tasks)),
-            memory_gib: compute.memory_gib.map(|size| size.get()).filter(|size| *size > 0.0),
-            cores_per_node: count(compute.cores_per_node),
-            memory_gib_per_node: compute
-                .memory_gib_per_node
-                .map(|size| size.get())
-                .filter(|size| *size > 0.0),
-            gpus: compute.gpus.as_ref().filter(|gpus| gpus.count > 0 && !gpus.optional),
-        }
-    }
-
-    /// The GPUs in total on the asked-for nodes, or on one.
-    pub(crate) fn total_gpus(&self) -> f64 {
-        self.gpus.map_or(0.0, |gpus| match gpus.per {
-            GpuScope::Node => f64::from(gpus.count) * f64::from(self.nodes.unwrap_or(1)),
-            GpuScope::Total => f64::from(gpus.count),
-        })
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.nodes.is_none()
-            && self.cores.is_none()
-            && self.memory_gib.is_none()
-            && self.cores_per_node.is_none()
-            && self.memory_gib_per_node.is_none()
-            && self.gpus.is_none()
-    }
-
-    /// The whole ask in words, for facts that are missing altogether.
-    pub(crate) fn in_words(&self) -> String {
-        let on_nodes = self.on_nodes();
-        let parts = [
-            self.nodes.map(|nodes| format!("nodes >= {nodes}")),
-            self.cores.map(|cores| format!("cores >= {cores}{on_nodes}")),
-            self.memory_gib.map(|size| format!("memory >= {} GiB{on_nodes}", wording::number(size))),
-            self.cores_per_node.map(|cores| format!("cores per node >= {cores}")),
-            self.memory_gib_per_node.map(|size| format!("memory per node >= {} GiB", wording::number(size))),
-            self.gpus.map(gpus_in_words),
-        ];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
-
-    fn on_nodes(&self) -> String {
-        self.nodes.map_or_else(String::new, |nodes| format!(" on {}", nodes_in_words(nodes.into())))
-    }
-}
-
-fn nodes_in_words(nodes: u64) -> String {
-    if nodes == 1 { "1 node".to_owned() } else { format!("{nodes} nodes") }
-}
-
-fn gpus_in_words(gpus: &GpuNeed) -> String {
-    let scope = match gpus.per {
-        GpuScope::Node => " per node",
-        GpuScope::Total => "",
-    };
-    match &gpus.model {
-        Some(model) => format!("{} GPUs >= {}{scope}", wording::name(model), gpus.count),
-        None => format!("GPUs >= {}{scope}", gpus.count),
-    }
-}
 
 /// The capacity of work that asks for none: one core.
 pub(crate) const SMALLEST: Allocation = Allocation { nodes: 0, cores: 1, gpus: 0 };
@@ -119,16 +39,37 @@ pub(crate) struct Placement<'a> {
     pub(crate) reasons: Vec<Reason>,
 }
 
-/// The place with the least in its way; among equals one without GPUs that nobody asked for, then the
-/// first. `None` when the site has no group.
+/// The place with the least in its way; among equals one that has GPUs if some are asked for and none
+/// otherwise, then the first. `None` when the site has no group.
 pub(crate) fn place<'a>(ask: &Ask<'_>, compute: &'a ComputeFacts) -> Option<Placement<'a>> {
     let several = compute.groups.len() > 1;
     let wasted_gpus = |group: &NodeGroup| if ask.gpus.is_some() { 0 } else { group.gpus_per_node };
-    compute
-        .groups
-        .iter()
-        .map(|group| place_in(ask, group, several))
-        .min_by_key(|place| (obstacle(&place.reasons), place.reasons.len(), wasted_gpus(place.group)))
+    compute.groups.iter().map(|group| place_in(ask, group, several)).min_by_key(|place| {
+        let (group, reasons) = (place.group, &place.reasons);
+        (obstacle(reasons), !has_gpus(ask, group), reasons.len(), wasted_gpus(group))
+    })
+}
+
+/// The groups that a site may speak of when it is asked for this: those that the work fits into,
+/// whether or not they are free; where it fits into none, those with the right GPUs, or all. Unlike the
+/// best place, they do not change when capacity is taken.
+pub(crate) fn suited<'a>(ask: &Ask<'_>, compute: &'a ComputeFacts) -> Vec<&'a NodeGroup> {
+    let that = |holds: &dyn Fn(&NodeGroup) -> bool| -> Option<Vec<&'a NodeGroup>> {
+        let groups: Vec<_> = compute.groups.iter().filter(|group| holds(group)).collect();
+        (!groups.is_empty()).then_some(groups)
+    };
+    let model = ask.gpus.and_then(|gpus| gpus.model.as_deref());
+    let is_of_model =
+        |had: Option<&str>| model.is_none_or(|model| had.is_some_and(|had| names::is_gpu_model(model, had)));
+    that(&|group| place_in(ask, group, false).exists())
+        .or_else(|| that(&|group| has_gpus(ask, group) && is_of_model(group.gpu_model.as_deref())))
+        .or_else(|| that(&|group| has_gpus(ask, group)))
+        .unwrap_or_else(|| compute.groups.iter().collect())
+}
+
+/// Whether a group has GPUs, where some are asked for.
+const fn has_gpus(ask: &Ask<'_>, group: &NodeGroup) -> bool {
+    ask.gpus.is_none() || group.gpus_per_node > 0
 }
 
 /// How much is in the way: nothing, taken capacity, something unknown, something that is not there.

@@ -6,10 +6,14 @@ use protocol::facts::{FileSystem, Package};
 const GPU_MAKERS: [&str; 9] =
     ["nvidia", "amd", "intel", "tesla", "geforce", "quadro", "instinct", "radeon", "gpu"];
 
-/// Lower case, without what separates words: `omni-path`, `Omni_Path` and `omnipath` are one name. A
-/// plus sign stays, because `c` and `c++` are two.
-fn bare(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '+').map(|c| c.to_ascii_lowercase()).collect()
+/// A name in lower case without what separates its words: `omni-path`, `Omni_Path` and `omnipath` are
+/// one name. A plus sign stays, because `c` and `c++` are two.
+fn bare(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '+').map(|c| c.to_ascii_lowercase())
+}
+
+fn has_no_letters(name: &str) -> bool {
+    bare(name).next().is_none()
 }
 
 fn words(name: &str) -> Vec<String> {
@@ -22,7 +26,7 @@ fn words(name: &str) -> Vec<String> {
 /// Whether two names differ at most in case and in what separates their words. A name without any
 /// ASCII letter or digit equals only itself.
 pub(crate) fn same(a: &str, b: &str) -> bool {
-    a == b || (!bare(a).is_empty() && bare(a) == bare(b))
+    a == b || (!has_no_letters(a) && bare(a).eq(bare(b)))
 }
 
 /// Whether a name is one of several.
@@ -61,14 +65,14 @@ pub(crate) fn is_gpu_model(wanted: &str, had: &str) -> bool {
 
 /// Whether a network is of the wanted kind.
 pub(crate) fn is_fabric(wanted: &str, had: &str) -> bool {
-    same(wanted, had) || (!bare(wanted).is_empty() && is_within(&words(wanted), &words(had)))
+    same(wanted, had) || (!has_no_letters(wanted) && is_within(&words(wanted), &words(had)))
 }
 
 /// Whether a container runtime is the wanted one. Apptainer is Singularity under its newer name and
 /// still answers to the older one.
 pub(crate) fn is_runtime(wanted: &str, had: &str) -> bool {
     const RENAMED: [&str; 2] = ["singularity", "apptainer"];
-    let renamed = |name: &str| RENAMED.contains(&bare(name).as_str());
+    let renamed = |name: &str| RENAMED.iter().any(|other| same(name, other));
     same(wanted, had) || (renamed(wanted) && renamed(had))
 }
 

@@ -113,4 +113,6 @@ fn reason(code: ReasonCode, wanted: String, had: String) -> Reason {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The value of each factor at a site, in the factor's unit.
 
 use protocol::factor::FactorName;
-use protocol::facts::{Facts, NodeGroup};
+use protocol::facts::Facts;
 use protocol::proposal::Promises;
 use protocol::requirement::{Requirement, SoftwareNeed, StorageNeed};
 
@@ -100,33 +100,25 @@ fn network_bandwidth(requirement: &Requirement, site: Site<'_>) -> Option<f64> {
         .reduce(f64::max)
 }
 
-/// The memory of the GPUs that the work would get; for work that also runs without, of the best ones
-/// that are there.
+/// The memory of the GPUs that suit the work, needed or only welcome; of the best ones that are there
+/// when it asks for none.
 fn gpu_memory(requirement: &Requirement, site: Site<'_>) -> Option<f64> {
     let compute = site.compute()?;
-    let ask = Ask::of(requirement);
-    let memory = |group: &NodeGroup| match group.gpus_per_node {
-        0 => Some(0.0),
-        _ => group.gpu_memory_gib.map(|size| size.get()),
-    };
-    if ask.gpus.is_some() {
-        return memory(fit::place(&ask, compute)?.group);
-    }
-    let model = requirement.compute.gpus.as_ref().and_then(|gpus| gpus.model.as_deref());
-    let of_model: Vec<&NodeGroup> = compute
-        .groups
+    let gpus = requirement.compute.gpus.as_ref().filter(|gpus| gpus.count > 0);
+    let ask = Ask { gpus, ..Ask::of(requirement) };
+    let groups = fit::suited(&ask, compute);
+    let model = gpus.and_then(|gpus| gpus.model.as_deref());
+    // Of another model there may be some, but this work would not get them.
+    let may_be =
+        |had: Option<&str>| model.is_none_or(|model| had.is_none_or(|had| names::is_gpu_model(model, had)));
+    let mut with_gpus = groups
         .iter()
-        .filter(|group| group.gpus_per_node > 0)
-        .filter(|group| {
-            model.is_none_or(|model| {
-                group.gpu_model.as_deref().is_some_and(|had| names::is_gpu_model(model, had))
-            })
-        })
-        .collect();
-    if of_model.is_empty() {
+        .filter(|group| group.gpus_per_node > 0 && may_be(group.gpu_model.as_deref()))
+        .peekable();
+    if with_gpus.peek().is_none() {
         return Some(0.0);
     }
-    of_model.into_iter().filter_map(memory).reduce(f64::max)
+    with_gpus.filter_map(|group| group.gpu_memory_gib).map(|size| size.get()).reduce(f64::max)
 }
 
 /// The most free space for the need that is met least, or anywhere when no need is stated.

@@ -80,6 +80,30 @@ fn every_subject_that_matters_is_claimed_in_order() {
 }
 
 #[test]
+fn claims_about_what_exists_do_not_change_when_capacity_is_taken() {
+    let asked = json!({"compute": {"nodes": 2, "cores": 64, "memory_gib": 256, "gpus": {"count": 2, "optional": true}}});
+    let requirement = samples::requirement(asked);
+    let mut taken = samples::cluster();
+    for group in &mut taken.compute.as_mut().unwrap().groups[..1] {
+        (group.nodes_free, group.cores_free) = (Some(0), Some(0));
+    }
+    let of_what_exists = |facts: &Facts| -> Vec<Claim> {
+        claims(&requirement, facts).into_iter().filter(|claim| !claim.subject.ends_with("_free")).collect()
+    };
+    assert_eq!(of_what_exists(&taken), of_what_exists(&samples::cluster()));
+}
+
+#[test]
+fn a_group_without_the_gpus_does_not_lend_its_nodes_to_a_claim() {
+    let asked = json!({"compute": {"nodes": 20, "gpus": {"count": 4, "per": "node", "model": "h100"}}});
+    let made = said(asked, &samples::cluster());
+    assert_eq!(made[..2], ["compute.nodes = 10", "compute.nodes_free = 6"]);
+    let made =
+        said(json!({"compute": {"nodes": 20, "gpus": {"count": 4, "model": "b200"}}}), &samples::cluster());
+    assert_eq!(made[0], "compute.nodes = 10");
+}
+
+#[test]
 fn what_does_not_matter_or_is_not_known_is_not_claimed() {
     assert_eq!(said(json!({}), &samples::cluster()), ALWAYS);
     assert_eq!(said(demanding(), &Facts::default()), Vec::<String>::new());

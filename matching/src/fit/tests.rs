@@ -187,6 +187,20 @@ fn the_group_with_the_least_in_its_way_is_chosen() {
 }
 
 #[test]
+fn a_reason_speaks_of_the_gpus_where_there_are_some() {
+    let plain = || group(|g| (g.name, g.gpus_per_node) = ("plain".into(), 0));
+    let few = || group(|g| (g.name, g.nodes) = ("few".into(), 2));
+    let ask = json!({"nodes": 3, "cores_per_node": 32, "gpus": {"count": 8, "per": "node"}});
+    assert_eq!(
+        reasons(ask, vec![plain(), few()]),
+        [
+            "GPUS_TOO_FEW: GPUs >= 8 per node / 4 per node in few",
+            "NODES_TOO_FEW: nodes >= 3 / 2 nodes in few"
+        ]
+    );
+}
+
+#[test]
 fn work_without_gpus_leaves_nodes_with_gpus_alone() {
     let requirement = samples::requirement(json!({"compute": {"nodes": 1}}));
     let groups = vec![group(|_| {}), group(|g| (g.name, g.gpus_per_node) = ("plain".into(), 0))];
