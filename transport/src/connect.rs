@@ -36,7 +36,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(2);
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// How to show who we are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Credentials {
     /// Not at all.
     Anonymous,
@@ -44,6 +44,17 @@ pub enum Credentials {
     Bearer(String),
     /// With a signature on every request.
     Signed(Signer),
+}
+
+impl std::fmt::Debug for Credentials {
+    /// A token never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Bearer(_) => f.write_str("Bearer"),
+            Self::Signed(signer) => signer.fmt(f),
+        }
+    }
 }
 
 /// A server and how we show it who we are.

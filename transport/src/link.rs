@@ -197,7 +197,8 @@ pub trait Link: Send + Sync + 'static {
     async fn read_resource(&self, uri: &str, deadline: Instant) -> Result<Vec<Value>, LinkError>;
 
     /// A number that changes when the server says that its lists changed, and after a gap in which it
-    /// may have. The first call starts a subscription in the background; links without one cost nothing.
+    /// may have. The first call starts a subscription in the background, so it needs a runtime; a link
+    /// without one costs nothing while nobody calls.
     fn changes(&self) -> watch::Receiver<u64>;
 
     /// Ends the link; calls in flight and later ones fail with [`LinkError::Cancelled`].

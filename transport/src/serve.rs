@@ -9,9 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use axum::routing::any;
 use protocol::error::ErrorCode;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ use guard::Guard;
 pub const MCP_BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How many sessions of the older protocol generation one endpoint keeps at a time.
-pub const MCP_SESSIONS: usize = 256;
+pub const MCP_SESSIONS: usize = 1024;
 
 /// What all MCP endpoints of a listener have in common.
 #[derive(Debug, Clone)]
@@ -125,9 +124,4 @@ impl Endpoints {
         built.insert(id.to_owned(), Arc::clone(&endpoint));
         Some(endpoint)
     }
-}
-
-/// The answer of a server that is at its limit.
-fn busy(what: &str) -> Response<Body> {
-    Rejection::new(ErrorCode::Busy, format!("too many {what} at once; try again")).into_response()
 }

@@ -4,20 +4,27 @@
 //! one has sessions, which are what carries list changes to its clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
 use http::{HeaderName, Method, StatusCode, header};
+use protocol::error::ErrorCode;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::de::IgnoredAny;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::gate::{BodyMode, pass};
+use super::gate::pass_whole;
 use super::handler::Face;
-use super::{McpOptions, Mount, busy};
+use super::{McpOptions, Mount};
+use crate::admission::Rejection;
 use crate::sender::Sender;
+
+/// A session without a request for this long is forgotten.
+const SESSION_TIME: Duration = Duration::from_secs(3600);
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -40,7 +47,11 @@ impl Endpoint {
             // Host and Origin are checked by our own guard, which stands before every route.
             .disable_allowed_hosts()
             .disable_allowed_origins();
-        let sessions = Arc::new(LocalSessionManager::default());
+        let mut sessions = LocalSessionManager::default();
+        // Many clients do not open a new session when theirs is gone, and people pause longer than the
+        // five minutes that are the default.
+        sessions.session_config.keep_alive = Some(SESSION_TIME);
+        let sessions = Arc::new(sessions);
         let host = Arc::clone(&mount.host);
         let factory = move || Ok(Face::new(Arc::clone(&host), Sender::anonymous()));
         let service = StreamableHttpService::new(factory, Arc::clone(&sessions), config);
@@ -52,37 +63,31 @@ impl Endpoint {
     }
 
     pub(super) async fn answer(&self, request: Request, options: &McpOptions) -> Response {
-        let mode = BodyMode::Whole(options.body_limit);
-        let request = match pass(request, &options.guard, self.mount.admission.as_ref(), mode).await {
-            Ok(request) => request,
+        let admission = self.mount.admission.as_ref();
+        let (parts, body) = match pass_whole(request, &options.guard, admission, options.body_limit).await {
+            Ok(passed) => passed,
             Err(refused) => return refused,
         };
-        if opens_session(&request) && self.sessions.sessions.read().await.len() >= options.sessions {
-            return busy("sessions");
+        if opens_session(&parts) && self.sessions.sessions.read().await.len() >= options.sessions {
+            return Rejection::new(ErrorCode::Busy, "too many sessions at once; try again").into_response();
         }
-        let (parts, body) = request.into_parts();
         let is_json = parts
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-        // The body is whole already, so taking it out and keeping it costs nothing.
-        let Ok(bytes) = to_bytes(body, options.body_limit).await else {
-            return StatusCode::BAD_REQUEST.into_response();
-        };
-        let request = Request::from_parts(parts, Body::from(bytes.clone()));
-        let response = self.service.handle(request).await;
+        let response = self.service.handle(Request::from_parts(parts, Body::from(body.clone()))).await;
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE && is_json {
-            return unreadable(&bytes);
+            return unreadable(&body);
         }
         response.map(Body::new)
     }
 }
 
 /// A POST without a session that names no newer version can only be the start of a session.
-fn opens_session(request: &Request) -> bool {
-    let version = request.headers().get("mcp-protocol-version").and_then(|value| value.to_str().ok());
-    request.method() == Method::POST
-        && !request.headers().contains_key(SESSION)
+fn opens_session(parts: &Parts) -> bool {
+    let version = parts.headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
+    parts.method == Method::POST
+        && !parts.headers.contains_key(SESSION)
         && version.is_none_or(|version| version < "2026-07-28")
 }
 

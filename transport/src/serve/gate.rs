@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use protocol::error::ErrorCode;
 
 use super::guard::Guard;
 use super::listener::Connection;
 use crate::admission::{Admission, Incoming, Rejection};
-use crate::sender::Sender;
 
 /// A body must be complete within this time.
 const BODY_TIME: Duration = Duration::from_secs(15);
@@ -31,7 +32,8 @@ pub enum BodyMode {
     Streamed,
 }
 
-/// Puts the gates before all routes of a router. Handlers find the [`Sender`] as an extension. Routes that
+/// Puts the gates before all routes of a router. Handlers find the
+/// [`crate::sender::Sender`] as an extension. Routes that
 /// are public, such as `/health`, stay in a router of their own behind [`guarded`].
 pub fn admitted(router: Router, guard: Arc<Guard>, admission: Arc<dyn Admission>, body: BodyMode) -> Router {
     router.layer(from_fn(move |request: Request, next: Next| {
@@ -59,31 +61,53 @@ pub fn guarded(router: Router, guard: Arc<Guard>) -> Router {
 }
 
 /// Lets a request pass, with its sender as an extension, or says why not.
-pub(super) async fn pass(
+async fn pass(
     request: Request,
     guard: &Guard,
     admission: &dyn Admission,
     mode: BodyMode,
 ) -> Result<Request, Response> {
+    match mode {
+        BodyMode::Whole(limit) => {
+            let (parts, body) = pass_whole(request, guard, admission, limit).await?;
+            Ok(Request::from_parts(parts, Body::from(body)))
+        }
+        BodyMode::Streamed => {
+            guard.check(request.uri(), request.headers()).map_err(Rejection::into_response)?;
+            let (mut parts, stream) = request.into_parts();
+            admit(&mut parts, b"", admission).await?;
+            Ok(Request::from_parts(parts, stream))
+        }
+    }
+}
+
+/// The same for a request whose body is read here.
+pub(super) async fn pass_whole(
+    request: Request,
+    guard: &Guard,
+    admission: &dyn Admission,
+    limit: usize,
+) -> Result<(Parts, Bytes), Response> {
     guard.check(request.uri(), request.headers()).map_err(Rejection::into_response)?;
     let (mut parts, stream) = request.into_parts();
-    let (body, rest) = match mode {
-        BodyMode::Streamed => (Bytes::new(), Some(stream)),
-        BodyMode::Whole(limit) => (read(&parts.headers, stream, limit).await?, None),
-    };
+    let body = read(&parts.headers, stream, limit).await?;
+    admit(&mut parts, &body, admission).await?;
+    Ok((parts, body))
+}
+
+async fn admit(parts: &mut Parts, body: &[u8], admission: &dyn Admission) -> Result<(), Response> {
     let connection = parts.extensions.get::<Connection>();
-    let peer = connection.map(|connection| connection.peer);
     let target = connection.map_or(&parts.uri, |connection| &connection.target);
     let incoming = Incoming {
         method: &parts.method,
-        target: path_and_query(target),
+        target: target.path_and_query().map_or("/", |target| target.as_str()),
         headers: &parts.headers,
-        body: &body,
-        peer,
+        body,
+        peer: connection.map(|connection| connection.peer),
     };
-    let sender: Sender = admission.admit(incoming).await.map_err(Rejection::into_response)?;
+    let sender = admission.admit(incoming).await.map_err(Rejection::into_response)?;
     parts.extensions.insert(sender);
-    Ok(Request::from_parts(parts, rest.unwrap_or_else(|| Body::from(body))))
+    Ok(())
 }
 
 async fn read(headers: &HeaderMap, stream: Body, limit: usize) -> Result<Bytes, Response> {
@@ -96,21 +120,35 @@ async fn read(headers: &HeaderMap, stream: Body, limit: usize) -> Result<Bytes, 
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME, to_bytes(stream, limit)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+    match tokio::time::timeout(BODY_TIME, collect(stream, limit)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
         // The sender went away or broke the framing; nobody will read this answer.
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST.into_response()),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }
 
-/// `axum` wraps the error of its limit; the length limit is the only one that is not from the connection.
-fn is_over_limit(error: &axum::Error) -> bool {
-    !std::iter::successors(std::error::Error::source(error), |inner| inner.source())
-        .any(|inner| inner.is::<hyper::Error>() || inner.is::<std::io::Error>())
-}
-
-fn path_and_query(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", |target| target.as_str())
+/// All of a body; nothing when it is larger than the limit. A body in one piece is not copied.
+async fn collect(stream: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut chunks = stream.into_data_stream();
+    let Some(first) = chunks.next().await.transpose()? else {
+        return Ok(Some(Bytes::new()));
+    };
+    if first.len() > limit {
+        return Ok(None);
+    }
+    let Some(second) = chunks.next().await.transpose()? else {
+        return Ok(Some(first));
+    };
+    let mut body = BytesMut::from(first);
+    let mut next = Some(second);
+    while let Some(chunk) = next {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+        next = chunks.next().await.transpose()?;
+    }
+    Ok(Some(body.freeze()))
 }

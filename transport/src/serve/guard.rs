@@ -14,6 +14,7 @@ use crate::admission::Rejection;
 #[derive(Debug, Clone)]
 pub struct Guard {
     hosts: Vec<(String, Option<u16>)>,
+    any_host: bool,
     origins: Vec<AllowedOrigin>,
 }
 
@@ -35,7 +36,7 @@ impl Guard {
     #[must_use]
     pub fn loopback() -> Self {
         let hosts = ["localhost", "127.0.0.1", "::1"].map(|host| (host.to_owned(), None)).into();
-        Self { hosts, origins: Vec::new() }
+        Self { hosts, any_host: false, origins: Vec::new() }
     }
 
     /// Accepts a host as well, `name` or `name:port`; without a port every port.
@@ -43,6 +44,14 @@ impl Guard {
         let authority: Authority = host.parse().map_err(|_| BadGuard(host.to_owned()))?;
         self.hosts.push((normal(authority.host()), authority.port_u16()));
         Ok(self)
+    }
+
+    /// Accepts every Host, for a server behind a proxy that checks it, or one that health checks reach by
+    /// changing addresses. Origins are checked as before.
+    #[must_use]
+    pub fn allow_any_host(mut self) -> Self {
+        self.any_host = true;
+        self
     }
 
     /// Accepts an origin as well: `https://name`, `https://name:port` or, for every port, `https://name:*`.
@@ -64,7 +73,7 @@ impl Guard {
         let (host, port) = requested_host(uri, headers).ok_or_else(|| refused("Host"))?;
         let known =
             self.hosts.iter().any(|(name, number)| *name == host && (number.is_none() || *number == port));
-        if !known {
+        if !known && !self.any_host {
             return Err(refused("Host"));
         }
         let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -165,6 +174,14 @@ mod tests {
         ] {
             assert!(!check(&guard, "localhost:8000", Some(bad)), "{bad}");
         }
+    }
+
+    #[test]
+    fn any_host_still_means_known_origins() {
+        let guard = Guard::loopback().allow_any_host();
+        assert!(check(&guard, "10.1.2.3:80", None));
+        assert!(check(&guard, "10.1.2.3:80", Some("http://10.1.2.3")));
+        assert!(!check(&guard, "10.1.2.3:80", Some("http://evil.example")));
     }
 
     #[test]

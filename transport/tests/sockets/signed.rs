@@ -15,7 +15,7 @@ use transport::link::{Link, LinkError};
 use transport::nonces::NonceStore;
 use transport::signed::{SignedAdmission, Signer};
 
-use crate::support::{Fixture, Server, call, mcp, older, soon};
+use crate::support::{Fixture, Server, call, mcp, refuse_newer, soon, within};
 
 fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::generate(&SystemRandom::new()).unwrap().0)
@@ -154,17 +154,19 @@ async fn a_captured_request_is_worth_nothing() {
 async fn sessions_are_signed_too() {
     let (key, now) = (key(), SystemClock.now());
     let (host, _) = Fixture::new();
-    // The layer that makes the server an older one stands before the admission.
     let (admission, inner) = (admission(&key, now), Arc::clone(&host));
-    let server = Server::start(move |shutdown| {
-        let _ = older(inner, Arc::default());
-        mcp(host, admission, shutdown)
-    })
-    .await;
+    let server =
+        Server::start(move |shutdown| refuse_newer(mcp(inner, admission, shutdown), Arc::default())).await;
     let hub = link_as(&server, Credentials::Signed(signer(&key)), now);
     let mut changes = hub.changes();
-    crate::support::within(changes.changed()).await.unwrap();
+    within(changes.changed()).await.unwrap();
+    changes.mark_unchanged();
+    assert_eq!(call(&hub, "who").await.unwrap().first_text(), Some("Signed(\"hub\")"));
+    host.add_tool();
+    within(changes.changed()).await.unwrap();
     hub.close().await;
+    let stranger = link_as(&server, Credentials::Anonymous, now);
+    assert!(matches!(call(&stranger, "who").await, Err(LinkError::Unauthorized { status: 401, .. })));
     server.stop().await;
 }
 

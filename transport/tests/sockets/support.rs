@@ -227,27 +227,30 @@ pub fn open(host: Arc<Fixture>) -> impl FnOnce(CancellationToken) -> Router {
     move |shutdown| mcp(host, Arc::new(Everyone), shutdown)
 }
 
-/// The same server as one of the older generation would be: it refuses what it does not know, and counts
-/// the sessions that are opened.
+/// A server of the older generation.
 pub fn older(host: Arc<Fixture>, opened: Arc<AtomicUsize>) -> impl FnOnce(CancellationToken) -> Router {
-    move |shutdown| {
-        mcp(host, Arc::new(Everyone), shutdown).layer(from_fn(move |request: Request, next: Next| {
-            let opened = Arc::clone(&opened);
-            async move {
-                match request.headers().get("mcp-protocol-version").map(|value| value.as_bytes().to_vec()) {
-                    Some(version) if version == b"2026-07-28" => {
-                        return (StatusCode::BAD_REQUEST, "Bad Request: Unsupported protocol version")
-                            .into_response();
-                    }
-                    None => {
-                        opened.fetch_add(1, Ordering::SeqCst);
-                    }
-                    Some(_) => {}
+    move |shutdown| refuse_newer(mcp(host, Arc::new(Everyone), shutdown), opened)
+}
+
+/// Makes a server one of the older generation: it refuses what it does not know, and the sessions that are
+/// opened are counted.
+pub fn refuse_newer(router: Router, opened: Arc<AtomicUsize>) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let opened = Arc::clone(&opened);
+        async move {
+            match request.headers().get("mcp-protocol-version").map(|value| value.as_bytes()) {
+                Some(b"2026-07-28") => {
+                    let refusal = "Bad Request: Unsupported protocol version";
+                    return (StatusCode::BAD_REQUEST, refusal).into_response();
                 }
-                next.run(request).await
+                None => {
+                    opened.fetch_add(1, Ordering::SeqCst);
+                }
+                Some(_) => {}
             }
-        }))
-    }
+            next.run(request).await
+        }
+    }))
 }
 
 pub fn connector() -> Arc<Connector> {
