@@ -1,0 +1,8 @@
+//! Workload managers under test: one suite that each has to pass, and what is special to each.
+
+#![expect(clippy::unwrap_used, reason = "a test helper may fail its test")]
+
+mod adoption;
+mod local;
+mod setting;
+mod suite;
