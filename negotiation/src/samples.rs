@@ -133,7 +133,7 @@ pub(crate) fn bare(proposal_id: &str, verdict: Verdict) -> Proposal {
 }
 
 /// A whole round: who answers what, and what the hub knows.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Round {
     pub requirement: Requirement,
     pub factors: Vec<Factor>,

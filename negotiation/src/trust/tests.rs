@@ -117,9 +117,9 @@ fn acceptance_6_a_worker_that_lies_once_in_ten_stays_at_or_below_0_75_on_average
         record = claims(&record, if round % 10 == 0 { lies(1) } else { honest(1) });
         sum += claim(&record);
     }
-    // It swings between 0.69 behind a lie and 0.84 in front of the next one.
-    assert!(sum / 200.0 <= 0.8, "{}", sum / 200.0);
-    assert!(claim(&claims(&record, lies(1))) <= 0.75);
+    // It swings between 0.63 behind a lie and 0.79 in front of the next one.
+    assert!(sum / 200.0 <= 0.75, "{}", sum / 200.0);
+    assert!(claim(&claims(&record, lies(1))) < 0.64);
 }
 
 #[test]
