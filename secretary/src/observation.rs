@@ -170,18 +170,20 @@ fn hold_back(groups: &mut [NodeGroup], held: &[Allocation]) {
 }
 
 /// Puts together what the providers told about one call. `looked` names the categories in which having
-/// no provider means having nothing, because the look for providers itself was the look.
+/// no provider means having nothing, because the look for providers itself was the look; `unsure` those
+/// in which that look brought no answer.
 #[must_use]
 pub fn assemble(
     call: &Call,
     readings: Vec<Reading>,
     looked: &[Category],
+    unsure: &[Category],
     held: &[Allocation],
 ) -> Investigation {
     let mut all = PartialFacts::default();
     let mut calls = Vec::new();
     let mut provenance = BTreeMap::new();
-    let mut failed = Vec::new();
+    let mut failed = unsure.to_vec();
     for reading in readings {
         if reading.failed {
             failed.push(reading.category);

@@ -226,6 +226,17 @@ pub fn probe_time(left: Duration) -> Duration {
     left.mul_f64(0.4).min(Duration::from_secs(3))
 }
 
+/// What an answer to the simplest question says about presence: an answer means that it is here, a
+/// refusal that it is not, and silence says nothing.
+pub(crate) fn presence(answer: Result<Answer, ProviderError>) -> Result<bool, ProviderError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(ProviderError::Program { .. }) => Ok(false),
+        Err(ProviderError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// One source of facts on a site.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
@@ -235,8 +246,8 @@ pub trait Provider: Send + Sync + 'static {
     /// What it knows about.
     fn category(&self) -> Category;
 
-    /// Whether it is here; quick, and without side effects.
-    async fn probe(&self, probe: &Probe) -> bool;
+    /// Whether it is here; quick, and without side effects. An error means that nobody can tell.
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError>;
 
     /// What never changes while the worker runs, for the manifest.
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError>;

@@ -70,6 +70,8 @@ struct RealProvider {
 struct RealSite {
     active: Vec<RealProvider>,
     looked: Vec<Category>,
+    /// Categories in which a provider may be here that did not answer when it was looked for.
+    unsure: Vec<Category>,
 }
 
 enum Kind {
@@ -101,7 +103,8 @@ pub fn real_providers(host: &Host, manager: Option<Arc<dyn ReadSide>>) -> Vec<Ar
     all
 }
 
-/// Looks for each of the providers, all at the same time; a hanging one costs 3 s and counts as absent.
+/// Looks for each of the providers, all at the same time; one that hangs costs 3 s, is left out, and
+/// makes what is absent in its category unknown.
 pub async fn detect(candidates: Vec<Arc<dyn Provider>>) -> Vec<(Arc<dyn Provider>, Detection)> {
     let deadline = Instant::now() + DETECTION_TIME;
     let mut looks = JoinSet::new();
@@ -110,10 +113,10 @@ pub async fn detect(candidates: Vec<Arc<dyn Provider>>) -> Vec<(Arc<dyn Provider
         looks.spawn(async move {
             let started = Instant::now();
             let found = timeout_at(deadline, async {
-                if provider.probe(&Probe { deadline }).await {
-                    Some(provider.metadata(deadline).await)
-                } else {
-                    None
+                match provider.probe(&Probe { deadline }).await {
+                    Ok(true) => Some(provider.metadata(deadline).await),
+                    Ok(false) => None,
+                    Err(error) => Some(Err(error)),
                 }
             });
             (at, found.await, started.elapsed())
@@ -169,7 +172,8 @@ impl Providers {
                 metadata: detection.metadata,
             })
             .collect();
-        Self { kind: Kind::Real(RealSite { active, looked }), clock }
+        let unsure = unsure.into_iter().collect();
+        Self { kind: Kind::Real(RealSite { active, looked, unsure }), clock }
     }
 
     /// The providers of a simulated site.
@@ -320,7 +324,7 @@ impl Providers {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let readings = self.read_all(real, call, Instant::now() + probe_time(left)).await;
                 let held: Vec<Allocation> = taken.iter().map(|(_, allocation)| *allocation).collect();
-                assemble(call, readings, &real.looked, &held)
+                assemble(call, readings, &real.looked, &real.unsure, &held)
             }
         }
     }

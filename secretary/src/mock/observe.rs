@@ -54,7 +54,24 @@ pub(super) fn observe(
             look.at(member);
         }
     }
+    // Providers are asked by category and name; a list stays in the site's own order, so that the words
+    // made of it are those that the hub makes of the truth.
+    let found = &mut look.facts;
+    in_order(&mut found.software, &truth.software);
+    in_order(&mut found.containers, &truth.containers);
+    in_order(&mut found.networks, &truth.networks);
+    in_order(&mut found.storage, &truth.storage);
+    in_order(&mut found.mpi, &truth.mpi);
+    found.flags.sort_by_key(|flag| truth.flags.iter().position(|known| known == flag));
     Investigation { facts: look.facts, calls: look.calls }
+}
+
+fn in_order<T: PartialEq>(found: &mut Option<Vec<T>>, truth: &Option<Vec<T>>) {
+    if let (Some(found), Some(truth)) = (found, truth)
+        && found.len() > 1
+    {
+        found.sort_by_cached_key(|item| truth.iter().position(|known| known == item));
+    }
 }
 
 fn starts<T>(category: Category, call: &Call, truth: &Option<Vec<T>>) -> Option<Vec<T>> {

@@ -93,8 +93,8 @@ impl Provider for CommandSearch {
         Category::Software
     }
 
-    async fn probe(&self, _probe: &Probe) -> bool {
-        true
+    async fn probe(&self, _probe: &Probe) -> Result<bool, ProviderError> {
+        Ok(true)
     }
 
     async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::cgroup;
 use super::host::{Host, Tree};
 use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
+    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
 };
 
 /// Instruction sets that people ask for; the full list would be noise.
@@ -215,8 +215,8 @@ impl Provider for Cpu {
         Category::Hardware
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        self.call("cpu", &Map::new(), probe.deadline).await.is_ok()
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        presence(self.call("cpu", &Map::new(), probe.deadline).await)
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {

@@ -143,8 +143,8 @@ impl Provider for Disks {
         Category::Storage
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        self.mounts(probe.deadline).await.is_ok()
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        Ok(!self.mounts(probe.deadline).await?.is_empty())
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {

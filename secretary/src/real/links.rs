@@ -144,9 +144,9 @@ impl Provider for Links {
         Category::Network
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        let answer = self.read(probe.deadline).await;
-        answer.is_ok_and(|answer| answer.value.as_array().is_some_and(|links| !links.is_empty()))
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        let answer = self.read(probe.deadline).await?;
+        Ok(answer.value.as_array().is_some_and(|links| !links.is_empty()))
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {

@@ -80,8 +80,8 @@ impl Provider for Machine {
         Category::Workload
     }
 
-    async fn probe(&self, _probe: &Probe) -> bool {
-        self.manager.capacity().await.is_ok()
+    async fn probe(&self, _probe: &Probe) -> Result<bool, ProviderError> {
+        self.manager.capacity().await.map(|_| true).map_err(|error| self.failed(&error))
     }
 
     async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {

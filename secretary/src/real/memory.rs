@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cgroup;
 use super::host::{Host, Tree, gib};
 use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
+    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
 };
 
 /// What the `memory` tool tells.
@@ -99,8 +99,8 @@ impl Provider for Memory {
         Category::Hardware
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        self.call("memory", &Map::new(), probe.deadline).await.is_ok()
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        presence(self.call("memory", &Map::new(), probe.deadline).await)
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {

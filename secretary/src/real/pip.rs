@@ -1,5 +1,7 @@
-//! Python packages of the interpreter that `python3` starts.
+//! Python packages of the interpreter that `python3` starts, as its own package metadata lists them; it
+//! need not have pip.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,23 +12,29 @@ use protocol::units::Seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::aliases::python_name;
 use super::host::Host;
 use crate::program;
 use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, arguments};
 
-/// Listing takes about a second; within this time the last list is used, with its age told.
+/// Listing may take seconds. Within this time the last list is used as it is.
 const FRESH: Duration = Duration::from_secs(60);
+/// Within this time it is used while a new one is made; its age is told.
+const USABLE: Duration = Duration::from_secs(600);
+/// How long a list may take to make; it goes on when its first asker has left, for the next one.
+const LISTING_TIME: Duration = Duration::from_secs(30);
 /// Large environments have a few thousand packages of about 60 bytes each.
 const LIST_LIMIT: usize = 4 * 1024 * 1024;
 /// The most packages that one answer lists.
 const PAGE_LIMIT: usize = 500;
 
-const ARGS: [&str; 6] = ["-m", "pip", "list", "--format", "json", "--disable-pip-version-check"];
+const SOURCE: &str = "python3 importlib.metadata";
+const SCRIPT: &str = "import json, importlib.metadata as m\n\
+print(json.dumps([{'name': d.metadata['Name'], 'version': d.version} for d in m.distributions()]))";
 
-/// One line of `pip list`.
+/// One installed package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonPackage {
     /// Its name as the index spells it.
@@ -42,10 +50,16 @@ struct Listed {
     packages: Vec<PythonPackage>,
 }
 
+struct Listing {
+    host: Host,
+    last: Mutex<Option<Arc<Listed>>>,
+    /// Held while a list is made, so that there is one at a time.
+    making: Mutex<()>,
+}
+
 /// The Python package provider.
 pub struct Pip {
-    host: Host,
-    listed: Mutex<Option<Listed>>,
+    listing: Arc<Listing>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,57 +75,88 @@ struct ListPackages {
     prefix: String,
 }
 
-impl Pip {
-    /// The Python packages of a machine.
-    #[must_use]
-    pub fn new(host: Host) -> Self {
-        Self { host, listed: Mutex::new(None) }
+impl Listing {
+    async fn younger_than(&self, limit: Duration) -> Option<Arc<Listed>> {
+        self.last.lock().await.clone().filter(|listed| listed.at.elapsed() < limit)
     }
 
-    async fn list(&self, deadline: Instant) -> Result<Listed, ProviderError> {
+    async fn python(&self, deadline: Instant) -> Result<Option<std::path::PathBuf>, ProviderError> {
         let path = self.host.path.clone();
-        let python = self.host.blocking.run("PATH", deadline, move || path.find("python3")).await?;
-        let python = python.ok_or_else(|| ProviderError::Program {
+        self.host.blocking.run("PATH", deadline, move || path.find("python3")).await
+    }
+
+    /// A list made now, or by somebody else while this waited.
+    async fn make(&self) -> Result<Arc<Listed>, ProviderError> {
+        let _one = self.making.lock().await;
+        if let Some(listed) = self.younger_than(FRESH).await {
+            return Ok(listed);
+        }
+        let deadline = Instant::now() + LISTING_TIME;
+        let python = self.python(deadline).await?.ok_or_else(|| ProviderError::Program {
             program: "python3".to_owned(),
             problem: "it is not on the search path".to_owned(),
         })?;
-        let output = program::run(&python, &ARGS, &self.host.path, LIST_LIMIT, deadline).await?;
+        let output = program::run(&python, &["-c", SCRIPT], &self.host.path, LIST_LIMIT, deadline).await?;
         if !output.success {
-            let end: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(200).collect();
+            let lines = String::from_utf8_lossy(&output.stderr);
+            let end: String = lines.lines().last().unwrap_or_default().chars().take(200).collect();
             return Err(ProviderError::Program {
-                program: "python3 -m pip list".to_owned(),
+                program: SOURCE.to_owned(),
                 problem: format!("{}: {end}", output.status),
             });
         }
         let packages = parse(&output.stdout)?;
-        Ok(Listed { at: Instant::now(), digest: Digest::of(&output.stdout), packages })
+        let listed = Arc::new(Listed { at: Instant::now(), digest: Digest::of(&output.stdout), packages });
+        *self.last.lock().await = Some(Arc::clone(&listed));
+        Ok(listed)
+    }
+}
+
+impl Pip {
+    /// The Python packages of a machine.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self { listing: Arc::new(Listing { host, last: Mutex::new(None), making: Mutex::new(()) }) }
+    }
+
+    async fn listed(&self, deadline: Instant) -> Result<Arc<Listed>, ProviderError> {
+        if let Some(listed) = self.listing.younger_than(FRESH).await {
+            return Ok(listed);
+        }
+        let listing = Arc::clone(&self.listing);
+        let making = tokio::spawn(async move { listing.make().await });
+        if let Some(listed) = self.listing.younger_than(USABLE).await {
+            return Ok(listed);
+        }
+        match timeout_at(deadline, making).await {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) => {
+                Err(ProviderError::NotUnderstood { what: SOURCE.to_owned(), problem: error.to_string() })
+            }
+            Err(_) => Err(ProviderError::Timeout(SOURCE.to_owned())),
+        }
     }
 
     async fn answer<F>(&self, deadline: Instant, pick: F) -> Result<Answer, ProviderError>
     where
         F: FnOnce(&[PythonPackage]) -> Value + Send,
     {
-        // One list at a time: the others wait for it instead of starting their own.
-        let late = |_| ProviderError::Timeout("python3 -m pip list".to_owned());
-        let mut listed = tokio::time::timeout_at(deadline, self.listed.lock()).await.map_err(late)?;
-        let current = match listed.take().filter(|listed| listed.at.elapsed() < FRESH) {
-            Some(fresh) => listed.insert(fresh),
-            None => listed.insert(self.list(deadline).await?),
-        };
+        let listed = self.listed(deadline).await?;
         Ok(Answer {
-            value: pick(&current.packages),
-            source: "python3 -m pip list".to_owned(),
-            digest: current.digest.clone(),
-            age: Seconds::saturating(current.at.elapsed().as_secs_f64()),
+            value: pick(&listed.packages),
+            source: SOURCE.to_owned(),
+            digest: listed.digest.clone(),
+            age: Seconds::saturating(listed.at.elapsed().as_secs_f64()),
             problems: Vec::new(),
         })
     }
 }
 
-/// Reads `pip list --format json`; a broken entry is left out.
+/// Reads a list of packages; one without a name or a version, as a broken installation leaves behind,
+/// is left out.
 pub fn parse(bytes: &[u8]) -> Result<Vec<PythonPackage>, ProviderError> {
     let entries: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| {
-        ProviderError::NotUnderstood { what: "python3 -m pip list".to_owned(), problem: error.to_string() }
+        ProviderError::NotUnderstood { what: SOURCE.to_owned(), problem: error.to_string() }
     })?;
     let packages =
         entries.into_iter().filter_map(|entry| serde_json::from_value::<PythonPackage>(entry).ok());
@@ -128,16 +173,15 @@ impl Provider for Pip {
         Category::Software
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        self.metadata(probe.deadline).await.is_ok()
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        Ok(self.listing.python(probe.deadline).await?.is_some())
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
-        let answer = self.answer(deadline, |packages| {
-            let pip = packages.iter().find(|package| package.name == "pip");
-            json!({"packages": packages.len(), "pip_version": pip.map(|package| &package.version)})
-        });
-        Ok(answer.await?.value)
+        // The first call finds the list made, or nearly.
+        let listing = Arc::clone(&self.listing);
+        tokio::spawn(async move { listing.make().await });
+        Ok(json!({"python": self.listing.python(deadline).await?}))
     }
 
     fn tools(&self) -> Vec<ProviderTool> {

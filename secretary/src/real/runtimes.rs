@@ -12,7 +12,7 @@ use super::host::Host;
 use crate::interest;
 use crate::program::{self, BANNER_LIMIT};
 use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
+    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
 };
 
 /// How a runtime is asked.
@@ -159,8 +159,8 @@ impl Provider for RuntimeProvider {
         self.kind.category
     }
 
-    async fn probe(&self, probe: &Probe) -> bool {
-        self.ask(probe.deadline).await.is_ok()
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        presence(self.ask(probe.deadline).await)
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {

@@ -1,0 +1,11 @@
+//! The secretary from outside: real providers on recorded trees and on this machine, hanging ones, and
+//! simulated sites held against their truth.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests; the lints know only test functions")]
+
+mod hangs;
+mod here;
+mod mock;
+mod recorded;
+mod rules;
+mod support;
