@@ -1,0 +1,297 @@
+//! Belonging to a hub: the join with its proofs, signs of life, joining again when the hub has
+//! forgotten us or was away, leaving in order.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::clock::Clock;
+use protocol::error::ErrorCode;
+use protocol::join::{
+    Heartbeat, HeartbeatAccepted, JoinAccepted, JoinChallenge, JoinFinish, JoinKey, JoinStart, Registration,
+    worker_transcript,
+};
+use protocol::signature::{HEADER_SIGNATURE, HUB_SENDER, RequestParts, SigningKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::time::Instant;
+use transport::admission::{Admission, Incoming, Rejection};
+use transport::connect::{BadUrl, Connector, Credentials, Target};
+use transport::http::{Bounds, HttpClient};
+use transport::link::LinkError;
+use transport::nonces::NonceStore;
+use transport::sender::Sender;
+use transport::signed::{Signer, verify_signed};
+
+use crate::worker::Worker;
+
+/// How long one message of a join may take.
+const MESSAGE_TIME: Duration = Duration::from_secs(5);
+/// Answers of the hub to joins and heartbeats are small.
+const ANSWER_LIMIT: usize = 64 * 1024;
+/// The longest pause between tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Why a worker cannot join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The hub does not answer.
+    #[error("the hub at {url} cannot be reached: {source}")]
+    Unreachable {
+        /// Its URL.
+        url: String,
+        /// What happened.
+        source: LinkError,
+    },
+    /// The hub refuses.
+    #[error("the hub refuses: {message}")]
+    Refused {
+        /// The hub's code, if it gave one.
+        code: Option<ErrorCode>,
+        /// The hub's words.
+        message: String,
+    },
+    /// The hub does not know the join secret, or is another one than before.
+    #[error("{0}; nothing about this worker was sent")]
+    NotTheHub(&'static str),
+    /// A URL cannot be called.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+}
+
+/// A worker's membership.
+pub struct Membership {
+    worker: Worker,
+    hub_url: String,
+    connector: Arc<Connector>,
+    key: Arc<SigningKey>,
+    join_key: JoinKey,
+    registration: Registration,
+    hub_key: Arc<OnceLock<String>>,
+}
+
+impl Membership {
+    /// A membership that is not joined yet. `own_url` is where the hub reaches the worker.
+    #[must_use]
+    pub fn new(
+        worker: Worker,
+        connector: Arc<Connector>,
+        hub_url: &str,
+        secret: &str,
+        own_url: &str,
+        key: Arc<SigningKey>,
+        boot_id: String,
+    ) -> Self {
+        let registration = Registration {
+            worker_id: worker.id().clone(),
+            url: own_url.to_owned(),
+            labels: worker.labels().clone(),
+            manifest: worker.site().manifest(),
+            boot_id,
+        };
+        let hub_url = hub_url.trim_end_matches('/').trim_end_matches("/mcp").to_owned();
+        Self {
+            worker,
+            hub_url,
+            connector,
+            key,
+            join_key: JoinKey::derive(secret),
+            registration,
+            hub_key: Arc::default(),
+        }
+    }
+
+    /// The hub's public key, once the hub has proved itself.
+    #[must_use]
+    pub fn hub_key(&self) -> Option<&str> {
+        self.hub_key.get().map(String::as_str)
+    }
+
+    /// Who may call the worker: its hub, by signature, and on this machine anybody, who then can only
+    /// look.
+    #[must_use]
+    pub fn admission(&self, clock: Arc<dyn Clock>) -> Arc<dyn Admission> {
+        Arc::new(HubOrLocal {
+            audience: self.worker.id().to_string(),
+            hub_key: self.hub_key.clone(),
+            nonces: NonceStore::new(clock.now()),
+            clock,
+        })
+    }
+
+    /// Joins once.
+    pub async fn join(&self) -> Result<JoinAccepted, JoinError> {
+        let client = self.connector.http(Target::new(self.hub_url.clone(), Credentials::Anonymous))?;
+        let mut nonce = [0_u8; 32];
+        // Without randomness the hub's challenge alone keeps the exchange fresh.
+        let _ = SystemRandom::new().fill(&mut nonce);
+        let start = JoinStart {
+            worker_key: self.key.public().to_owned(),
+            worker_nonce: URL_SAFE_NO_PAD.encode(nonce),
+        };
+        let challenge: JoinChallenge = self.say(&client, "/v1/join/start", &start).await?;
+        if !self.join_key.hub_proof_holds(&start, &challenge) {
+            return Err(JoinError::NotTheHub("the hub does not know the join secret; is it the right one?"));
+        }
+        if self.hub_key().is_some_and(|known| known != challenge.hub_key) {
+            return Err(JoinError::NotTheHub("the hub has another key than before"));
+        }
+        let registration = serde_json::to_string(&self.registration).map_err(|_| JoinError::Refused {
+            code: None,
+            message: "the manifest cannot be written as JSON".to_owned(),
+        })?;
+        let transcript = worker_transcript(
+            &start,
+            &challenge.challenge_id,
+            &challenge.hub_nonce,
+            &challenge.hub_key,
+            &registration,
+        );
+        let finish = JoinFinish {
+            challenge_id: challenge.challenge_id,
+            proof: self.join_key.worker_proof(&transcript),
+            signature: self.key.sign(&transcript),
+            registration,
+        };
+        // The hub may call back before its answer arrives, so its key has to be known by then.
+        let _ = self.hub_key.set(challenge.hub_key);
+        let accepted: JoinAccepted = self.say(&client, "/v1/join/finish", &finish).await?;
+        self.worker.set_hub(client.with_credentials(Credentials::Signed(Signer {
+            key: self.key.clone(),
+            sender: self.worker.id().to_string(),
+            audience: HUB_SENDER.to_owned(),
+        })));
+        Ok(accepted)
+    }
+
+    /// Joins, trying again while the hub cannot be reached, until the deadline.
+    pub async fn join_until(&self, deadline: Instant) -> Result<JoinAccepted, JoinError> {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            match self.join().await {
+                Err(error @ JoinError::Unreachable { .. }) => {
+                    if Instant::now() + pause >= deadline {
+                        return Err(error);
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = self.worker.stopping().cancelled() => return Err(error),
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends signs of life until the worker stops. A hub that has forgotten the worker is joined again;
+    /// a hub that is away is tried with growing pauses.
+    pub async fn keep(&self, accepted: &JoinAccepted) {
+        let every = Duration::from_secs_f64(accepted.heartbeat_seconds.get().clamp(0.1, 3600.0));
+        let mut pause = every;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.jittered(pause)) => {}
+                () = self.worker.stopping().cancelled() => return,
+            }
+            pause = match self.beat().await {
+                Ok(()) => every,
+                Err(LinkError::Worker { .. } | LinkError::Unauthorized { .. } | LinkError::Http { .. }) => {
+                    match self.join().await {
+                        Ok(_) => {
+                            tracing::info!(worker = %self.worker.id(), "joined again");
+                            every
+                        }
+                        Err(error) => {
+                            tracing::warn!(worker = %self.worker.id(), %error, "cannot join again yet");
+                            (pause * 2).min(LONGEST_PAUSE.max(every))
+                        }
+                    }
+                }
+                // A hub that restarts is back within moments; do not wait for a whole beat.
+                Err(_) => (pause / 2).max(Duration::from_millis(500)).min(every),
+            };
+        }
+    }
+
+    /// Up to a tenth earlier, so that a thousand workers do not beat at once.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let mut byte = [0_u8; 1];
+        let _ = SystemRandom::new().fill(&mut byte);
+        pause.mul_f64(1.0 - f64::from(byte[0]) / 2550.0)
+    }
+
+    async fn beat(&self) -> Result<(), LinkError> {
+        let Some(hub) = self.worker.hub() else { return Ok(()) };
+        let beat = Heartbeat {
+            boot_id: self.registration.boot_id.clone(),
+            draining: false,
+            attempts: self.worker.open_attempts(),
+        };
+        let bounds = Bounds::new(Instant::now() + MESSAGE_TIME, ANSWER_LIMIT);
+        let _: HeartbeatAccepted = hub.post_json("/v1/heartbeat", &beat, bounds).await?;
+        Ok(())
+    }
+
+    /// Leaves in order; a hub that is away notices by itself.
+    pub async fn leave(&self) {
+        if let Some(hub) = self.worker.hub() {
+            let bounds = Bounds::new(Instant::now() + Duration::from_secs(2), ANSWER_LIMIT);
+            let left: Result<serde_json::Value, LinkError> =
+                hub.post_json("/v1/leave", &serde_json::json!({}), bounds).await;
+            if let Err(error) = left {
+                tracing::debug!(%error, "the hub could not be told that this worker leaves");
+            }
+        }
+    }
+
+    async fn say<B: serde::Serialize + Sync, T: serde::de::DeserializeOwned>(
+        &self,
+        client: &HttpClient,
+        path: &str,
+        body: &B,
+    ) -> Result<T, JoinError> {
+        let bounds = Bounds::new(Instant::now() + MESSAGE_TIME, ANSWER_LIMIT);
+        client.post_json(path, body, bounds).await.map_err(|source| match source {
+            LinkError::Worker { code, message, .. } => JoinError::Refused { code, message },
+            LinkError::Unauthorized { .. } => JoinError::Refused {
+                code: Some(ErrorCode::Auth),
+                message: "authentication failed; is the join secret the hub's?".to_owned(),
+            },
+            source => JoinError::Unreachable { url: self.hub_url.clone(), source },
+        })
+    }
+}
+
+struct HubOrLocal {
+    audience: String,
+    hub_key: Arc<OnceLock<String>>,
+    nonces: NonceStore,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Admission for HubOrLocal {
+    async fn admit(&self, incoming: Incoming<'_>) -> Result<Sender, Rejection> {
+        let sender = if incoming.headers.contains_key(HEADER_SIGNATURE) {
+            let parts = RequestParts {
+                method: incoming.method.as_str(),
+                path: incoming.target,
+                body: incoming.body,
+                audience: &self.audience,
+            };
+            let key = |sender: &str| self.hub_key.get().filter(|_| sender == HUB_SENDER).cloned();
+            let sender = verify_signed(incoming.headers, parts, key, self.clock.now(), &self.nonces)?;
+            Sender::signed(sender)
+        } else {
+            Sender::anonymous()
+        };
+        let sender = sender.from_peer(incoming.peer);
+        if sender.signer().is_some() || sender.is_local() {
+            Ok(sender)
+        } else {
+            Err(Rejection::unauthenticated())
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a worker stands for: this machine with its workload manager, or a simulated cluster.
+
+use std::sync::Arc;
+
+use archetypes::Fault;
+use protocol::facts::Prices;
+use protocol::fleet::Manifest;
+use protocol::ids::NegotiationId;
+use protocol::job::JobKind;
+use secretary::Providers;
+use workload::SubmitSide;
+
+/// A site.
+pub struct Site {
+    /// What looks at it.
+    pub providers: Providers,
+    /// What runs work on it; for a simulated site, what runs the built-in kinds, which really compute.
+    pub manager: Arc<dyn SubmitSide>,
+    /// What computing costs here; a simulated site has its own prices.
+    pub prices: Option<Prices>,
+    /// How it is simulated; none for a real site.
+    pub mock: Option<Mock>,
+}
+
+/// How a site is simulated.
+#[derive(Debug, Clone)]
+pub struct Mock {
+    /// The cluster.
+    pub site: archetypes::Site,
+    /// How often its claims are true, from 0 to 1.
+    pub honesty: f64,
+    /// How it misbehaves, if at all.
+    pub fault: Option<Fault>,
+    /// Simulated seconds that pass in one real second.
+    pub time_scale: f64,
+    /// Whether commands really run, instead of being simulated from their duration.
+    pub exec: bool,
+}
+
+impl Mock {
+    /// Whether the site lies in a negotiation.
+    #[must_use]
+    pub fn lies(&self, negotiation: &NegotiationId) -> bool {
+        archetypes::honesty::lies(self.honesty, self.site.identity().seed, negotiation)
+    }
+}
+
+impl Site {
+    /// The kinds of job that run here.
+    #[must_use]
+    pub fn job_kinds() -> [JobKind; 2] {
+        [JobKind::Command, JobKind::Backtest]
+    }
+
+    /// What the site reports when it joins.
+    #[must_use]
+    pub fn manifest(&self) -> Manifest {
+        let mock = self.mock.as_ref();
+        Manifest {
+            software: format!("parley {}", env!("CARGO_PKG_VERSION")),
+            archetype: Some(
+                mock.map_or_else(|| "standalone".to_owned(), |mock| mock.site.archetype().to_string()),
+            ),
+            mock: mock.map(|mock| mock.site.identity()),
+            job_kinds: Self::job_kinds().into(),
+            workload: self.providers.workload().map(str::to_owned),
+            has_secretary: true,
+            providers: self.providers.metadata(),
+        }
+    }
+}
