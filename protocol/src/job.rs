@@ -149,7 +149,7 @@ pub struct BacktestSpec {
 pub enum Strategy {
     /// Buy at the first fill and keep.
     BuyAndHold,
-    /// Long while the fast moving average is above the slow one, in cash otherwise.
+    /// Buys when the fast moving average crosses above the slow one, sells when it crosses below.
     SmaCross {
         /// Bars of the fast average.
         fast: u32,

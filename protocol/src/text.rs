@@ -32,7 +32,7 @@ const LIST_LIMIT: usize = 256;
 /// Characters that are kept of the reasoning.
 const REASONING_LIMIT: usize = 2000;
 /// The claim that carries the predecessor's queue depth.
-pub const QUEUE_DEPTH: &str = "workload.queue_depth";
+pub const QUEUE_DEPTH: &str = "queue.depth";
 
 const FENCE: &str = "```";
 const CALLS: &str = "CALLS";

@@ -3,7 +3,6 @@
 //! ```text
 //! Call --Providers::investigate--> Investigation (facts with provenance, trace of provider calls)
 //!      --rules::propose--> Proposal (verdict, scores, promises, claims, evidence)
-//!      --text::render--> the predecessor's text form;  text::parse reads it
 //! ```
 //!
 //! A **provider** is one source of facts. Observing means asking its own read tools, so the trace of a
@@ -21,7 +20,6 @@ pub mod providers;
 pub mod real;
 pub mod rules;
 mod sentence;
-pub mod text;
 
 pub use observation::Investigation;
 pub use provider::{Category, Provider, ProviderError};

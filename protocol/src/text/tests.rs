@@ -1,5 +1,5 @@
-use proptest::prelude::*;
 use crate::proposal::ReasonCode;
+use proptest::prelude::*;
 
 use super::*;
 
