@@ -24,3 +24,7 @@ pub mod progress;
 pub mod sender;
 pub mod serve;
 pub mod signed;
+
+/// A directive for the log filter of every `main`: rmcp reports each answer that its caller no longer
+/// waits for as an error, which is an everyday event here.
+pub const LOG_DIRECTIVE: &str = "rmcp::service=off";
