@@ -1,0 +1,223 @@
+//! A command to run: in backticks or quotes behind "run", behind `run:` or `command:`, or a script
+//! with its interpreter.
+
+use std::ops::Range;
+
+use protocol::job::{CommandSpec, JobSpec};
+
+use crate::argv;
+use crate::meaning::{Meaning, Piece};
+use crate::reading::Reading;
+use crate::token::Kind;
+use crate::vocabulary::{Vocabulary, is_package_name};
+
+const VERBS: &[&str] = &[
+    "run",
+    "running",
+    "execute",
+    "executing",
+    "exec",
+    "launch",
+    "launching",
+    "start",
+    "command",
+    "cmd",
+    "invoke",
+    "submit",
+    "call",
+    "runs",
+    "executes",
+    "program",
+    "do",
+];
+
+const INTERPRETERS: &[&str] = &[
+    "python",
+    "python3",
+    "python2",
+    "bash",
+    "sh",
+    "zsh",
+    "rscript",
+    "julia",
+    "perl",
+    "ruby",
+    "node",
+    "java",
+    "mpirun",
+    "mpiexec",
+    "srun",
+    "torchrun",
+    "deepspeed",
+    "accelerate",
+    "octave",
+    "matlab",
+    "lua",
+    "php",
+    "make",
+    "time",
+];
+
+/// Words that end a command which stands in the sentence without quotes.
+const ENDS: &[&str] = &[
+    "on",
+    "with",
+    "using",
+    "in",
+    "for",
+    "from",
+    "via",
+    "at",
+    "and",
+    "by",
+    "as",
+    "within",
+    "inside",
+    "to",
+    "under",
+    "before",
+    "when",
+    "where",
+    "somewhere",
+    "right",
+    "now",
+    "immediately",
+    "then",
+    "that",
+    "it",
+    "or",
+    "needs",
+    "requires",
+    "tonight",
+    "asap",
+];
+
+pub fn read(reading: &mut Reading<'_>, vocabulary: &Vocabulary) {
+    let mut at = 0;
+    while at < reading.len() {
+        let found = quoted(reading, at, vocabulary)
+            .or_else(|| announced(reading, at))
+            .or_else(|| script(reading, at));
+        at = match found {
+            Some((whole, line)) => {
+                let end = whole.end;
+                record(reading, whole, line);
+                end
+            }
+            None => at + 1,
+        };
+    }
+}
+
+/// The tokens to use up, and those of the command line in them.
+type Found = (Range<usize>, Range<usize>);
+
+/// "run `python train.py`", "execute \"make all\"".
+fn quoted(reading: &Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<Found> {
+    let quote = reading.symbol(at).filter(|c| "`\"\u{201c}".contains(*c))?;
+    let closing = if quote == '\u{201c}' { '\u{201d}' } else { quote };
+    let mut open = at;
+    while reading.symbol(open + 1) == Some(quote) && quote == '`' {
+        open += 1;
+    }
+    let end = (open + 1..reading.len()).find(|end| reading.any_symbol(*end) == Some(closing))?;
+    let mut close = end;
+    while quote == '`' && close - end < open - at && reading.symbol(close + 1) == Some('`') {
+        close += 1;
+    }
+    let line = open + 1..end;
+    let verb = (1..=4).find(|back| VERBS.contains(&reading.word_before(at, *back)))?;
+    let between_is_plain = (1..verb).all(|back| {
+        matches!(
+            reading.word_before(at, back),
+            "the" | "this" | "command" | "line" | "my" | "is" | "following" | "script" | "me"
+        ) || at.checked_sub(back).and_then(|i| reading.symbol(i)) == Some(':')
+    });
+    let names_software = line.len() == 1 && vocabulary.software(reading.word(line.start)).is_some()
+        || !reading.operator(line.start + 1).is_empty()
+            && reading.operator(line.start + 1) != "="
+            && is_package_name(reading.word(line.start));
+    (between_is_plain && !line.is_empty() && !names_software).then_some((at..close + 1, line))
+}
+
+/// "run: python train.py", "command: ./solve --fast" up to the end of the line or sentence.
+fn announced(reading: &Reading<'_>, at: usize) -> Option<Found> {
+    if !matches!(reading.word(at), "run" | "command" | "cmd" | "exec" | "execute" | "argv")
+        || reading.symbol(at + 1) != Some(':')
+        || reading.any_symbol(at + 2) == Some('`')
+        || reading.any_symbol(at + 2) == Some('"')
+    {
+        return None;
+    }
+    let first = if reading.symbol(at + 2) == Some('\n') { at + 3 } else { at + 2 };
+    let end = (first..reading.len())
+        .find(|end| {
+            matches!(reading.any_symbol(*end), Some('\n' | ';'))
+                || reading.any_symbol(*end) == Some('.')
+                    && !reading.tokens.get(end + 1).is_some_and(|token| token.glued)
+        })
+        .unwrap_or(reading.len());
+    let is_version = !reading.operator(first + 1).is_empty() && is_package_name(reading.word(first));
+    let looks_like_a_command = reading.free(first).is_some_and(|token| token.kind == Kind::Path)
+        || is_package_name(reading.word(first))
+        || matches!(reading.symbol(first), Some('.' | '/'));
+    (first < end && looks_like_a_command && !is_version).then_some((at..end, first..end))
+}
+
+/// "run python train.py --epochs 3 on ...", "run ./solve -n 4": a program that is a path, or an
+/// interpreter with a script behind it.
+fn script(reading: &Reading<'_>, at: usize) -> Option<Found> {
+    if !VERBS.contains(&reading.any_word_before(at, 1)) && at > 0 {
+        return None;
+    }
+    let is_program = |at: usize| {
+        reading.free(at).is_some_and(|token| {
+            token.kind == Kind::Path
+                && !token.text.contains("://")
+                && (token.text.starts_with("./")
+                    || token.text.starts_with('/')
+                    || token.text.ends_with(".sh"))
+        })
+    };
+    let is_script = |at: usize| {
+        let ending =
+            [".py", ".sh", ".r", ".R", ".jl", ".pl", ".rb", ".js", ".jar", ".bash", ".m", ".lua", ".php"];
+        reading
+            .free(at)
+            .is_some_and(|token| token.kind == Kind::Path && ending.iter().any(|e| token.text.ends_with(e)))
+    };
+    let end = command_end(reading, at);
+    let interpreted = INTERPRETERS.contains(&reading.word(at))
+        && (at + 1..end).any(|next| is_script(next) || is_program(next));
+    (is_program(at) || interpreted).then_some((at..end, at..end))
+}
+
+/// Where an unquoted command ends: at a word of the sentence around it, or at its punctuation.
+fn command_end(reading: &Reading<'_>, at: usize) -> usize {
+    (at + 1..reading.len())
+        .find(|end| {
+            let word = reading.any_word(*end);
+            // A word behind a flag is the flag's value.
+            ENDS.contains(&word) && !reading.tokens[*end].glued
+                || matches!(reading.any_symbol(*end), Some('\n' | ';' | '!' | '?' | ',' | '(' | ')'))
+                || reading.any_symbol(*end) == Some('.')
+                    && !reading.tokens.get(end + 1).is_some_and(|token| token.glued)
+        })
+        .unwrap_or(reading.len())
+}
+
+fn record(reading: &mut Reading<'_>, whole: Range<usize>, line: Range<usize>) {
+    match argv::split(reading.source(&line)) {
+        Ok((environment, argv)) => {
+            let spec = CommandSpec {
+                argv,
+                environment: environment.into_iter().collect(),
+                ..CommandSpec::default()
+            };
+            reading.take(whole);
+            let piece = Piece { tokens: line, leaf: ".spec.argv" };
+            reading.find_pieces(vec![piece], Meaning::Job(Box::new(JobSpec::Command(spec))));
+        }
+        Err(error) => reading.refuse(line, error.to_string()),
+    }
+}
