@@ -2,9 +2,11 @@
 //!
 //! Three kinds of statement are checked: the claims on subjects that matter to the requirement, the
 //! verdict (subject `verdict`), and the numbers that the decision uses (`factors.NAME`,
-//! `promises.NAME`). Everything else stays unchecked and teaches nothing. A site may say that holds or awards took capacity; those that the
-//! hub does not know of could only mean less free capacity, so a claim of more than there would be
-//! without them is false in any case, and everything else about capacity cannot be told.
+//! `promises.NAME`). Everything else stays unchecked and teaches nothing.
+//!
+//! What is free depends on the holds and awards in force at the moment when the site looked, and the
+//! hub may have seen others. Holds that only the site counts excuse a claim of less than the truth,
+//! holds that only the truth counts a claim of more; the other direction is false in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,18 +55,43 @@ pub fn audit(
             .map(|claim| finding(requirement, claim, None, AuditResult::Unchecked))
             .collect();
     };
-    let capacity_is_doubtful = !unknown_taken(proposal, known_taken).is_empty();
-    let mut findings = audit_claims(requirement, proposal, facts, capacity_is_doubtful);
-    findings.extend(audit_verdict(requirement, proposal, facts, capacity_is_doubtful));
-    findings.extend(audit_numbers(requirement, factors, proposal, facts, capacity_is_doubtful));
+    let doubt = Doubt::of(proposal, facts, known_taken);
+    let mut findings = audit_claims(requirement, proposal, facts, doubt);
+    findings.extend(audit_verdict(requirement, proposal, facts, doubt));
+    findings.extend(audit_numbers(requirement, factors, proposal, facts, doubt));
     findings
 }
 
-/// The holds and awards that a site says have taken capacity and that the hub does not know.
-#[must_use]
-pub fn unknown_taken<'a>(proposal: &'a Proposal, known: &BTreeSet<ProposalId>) -> Vec<&'a ProposalId> {
-    let taken = proposal.as_of.as_ref().map_or(&[][..], |as_of| &as_of.taken);
-    taken.iter().filter(|id| !known.contains(*id)).collect()
+/// How the holds and awards that the site counted differ from those in the truth.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    /// The site counts some that the truth does not.
+    more_taken: bool,
+    /// The truth counts some that the site does not.
+    fewer_taken: bool,
+}
+
+impl Doubt {
+    fn of(proposal: &Proposal, truth: &Facts, known: &BTreeSet<ProposalId>) -> Self {
+        let seen = proposal.as_of.as_ref().map_or(&[][..], |as_of| &as_of.taken);
+        let real = truth.as_of.as_ref().map_or(&[][..], |as_of| &as_of.taken);
+        let counted: BTreeSet<&ProposalId> = seen.iter().collect();
+        Self {
+            more_taken: seen.iter().any(|id| !known.contains(id) && !real.contains(id)),
+            fewer_taken: real.iter().any(|id| !counted.contains(id)),
+        }
+    }
+
+    /// A result about capacity, as far as it can be told.
+    fn weigh(self, result: AuditResult) -> AuditResult {
+        let is_open = match result {
+            AuditResult::Over => self.fewer_taken,
+            AuditResult::Under => self.more_taken,
+            AuditResult::Match => self.more_taken || self.fewer_taken,
+            AuditResult::Unchecked => false,
+        };
+        if is_open { AuditResult::Unchecked } else { result }
+    }
 }
 
 /// Sets each factor's `verified` to whether the hub found the stated value to be true. What the site
@@ -94,7 +121,7 @@ fn audit_claims(
     requirement: &Requirement,
     proposal: &Proposal,
     facts: &Facts,
-    capacity_is_doubtful: bool,
+    doubt: Doubt,
 ) -> Vec<AuditFinding> {
     let truth: BTreeMap<String, ClaimValue> =
         claims(requirement, facts).into_iter().map(|claim| (claim.subject, claim.value)).collect();
@@ -110,11 +137,7 @@ fn audit_claims(
             continue;
         };
         let result = compare(requirement, claim, true_value);
-        let result = if is_about_capacity(&claim.subject) {
-            under_doubt(result, capacity_is_doubtful)
-        } else {
-            result
-        };
+        let result = if is_about_capacity(&claim.subject) { doubt.weigh(result) } else { result };
         let found = finding(requirement, claim, Some(true_value.clone()), result);
         match places.get(claim.subject.as_str()) {
             None => {
@@ -150,17 +173,11 @@ pub fn is_about_capacity(subject: &str) -> bool {
         || subject.starts_with("queue.")
 }
 
-/// Holds that the hub does not know of can only take capacity away: more than the truth without them
-/// is false, the rest is open.
-fn under_doubt(result: AuditResult, doubtful: bool) -> AuditResult {
-    if doubtful && result != AuditResult::Over { AuditResult::Unchecked } else { result }
-}
-
 fn audit_verdict(
     requirement: &Requirement,
     proposal: &Proposal,
     facts: &Facts,
-    capacity_is_doubtful: bool,
+    doubt: Doubt,
 ) -> Option<AuditFinding> {
     let truth = verdict(&unmet(requirement, facts));
     let ability = |verdict: Verdict| match verdict {
@@ -176,12 +193,12 @@ fn audit_verdict(
         std::cmp::Ordering::Less => AuditResult::Under,
     };
     // Whether it can at all does not depend on holds; whether it can now does.
-    let doubtful = capacity_is_doubtful && proposal.verdict != Verdict::Incompatible;
+    let is_about_now = claimed.min(real) > 0;
     Some(AuditFinding {
         subject: VERDICT.to_owned(),
         claimed: ClaimValue::Text(proposal.verdict.to_string()),
         truth: Some(ClaimValue::Text(truth.to_string())),
-        result: under_doubt(result, doubtful),
+        result: if is_about_now { doubt.weigh(result) } else { result },
         hard: true,
     })
 }
@@ -192,7 +209,7 @@ fn audit_numbers(
     factors: &[Factor],
     proposal: &Proposal,
     facts: &Facts,
-    capacity_is_doubtful: bool,
+    doubt: Doubt,
 ) -> Vec<AuditFinding> {
     let truth = promises(requirement, facts);
     let stated = &proposal.promises;
@@ -202,7 +219,7 @@ fn audit_numbers(
     ];
     let times = times.into_iter().filter_map(|(subject, stated, truth, about_capacity)| {
         let result = compare_numbers(stated?.get(), truth?.get(), false);
-        let result = under_doubt(result, about_capacity && capacity_is_doubtful);
+        let result = if about_capacity { doubt.weigh(result) } else { result };
         Some(number_finding(subject.to_owned(), stated?.get(), truth?.get(), result))
     });
     let cost = stated.cost_usd.zip(truth.cost_usd).map(|(stated, truth)| {
@@ -217,7 +234,7 @@ fn audit_numbers(
             factor.name,
             FactorName::CapacityHeadroom | FactorName::StartTime | FactorName::FinishTime
         );
-        let result = under_doubt(result, about_capacity && capacity_is_doubtful);
+        let result = if about_capacity { doubt.weigh(result) } else { result };
         Some(number_finding(format!("{FACTORS}{}", factor.name), stated, truth, result))
     });
     values.chain(times).chain(cost).collect()

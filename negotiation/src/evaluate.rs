@@ -39,8 +39,8 @@ pub struct EvaluationInput<'a> {
     /// What each asked worker answered.
     pub proposals: &'a BTreeMap<WorkerId, Reply>,
     /// The complete facts of the sites whose truth the hub knows, for the state that each answered
-    /// for. The hub puts into it every hold and award that it knows to be in force, not only those
-    /// that the site lists.
+    /// for: less the holds and awards that the site lists and the hub knows of, and every award that
+    /// was in force before the call, listed or not, so that none can be hidden. `as_of` says which.
     pub truth: &'a BTreeMap<WorkerId, Arc<Facts>>,
     /// What is known of each worker; one without a record is a newcomer.
     pub trust: &'a BTreeMap<WorkerId, TrustRecord>,

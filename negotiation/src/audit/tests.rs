@@ -84,31 +84,44 @@ fn a_truth_beside_a_lie_does_not_cover_it() {
     }
 }
 
-#[test]
-fn holds_that_the_hub_does_not_know_leave_capacity_open_but_excuse_no_over_claim() {
-    let round = Round::new(lammps());
-    let truth = cluster(3.0, 60);
-    let mut fewer = truth.clone();
-    if let Some(group) = fewer.compute.as_mut().and_then(|compute| compute.groups.first_mut()) {
-        group.nodes_free = Some(2);
+fn with_free(mut facts: Facts, nodes: u32, taken: &[&str]) -> Facts {
+    if let Some(group) = facts.compute.as_mut().and_then(|compute| compute.groups.first_mut()) {
+        group.nodes_free = Some(nodes);
     }
-    let mut proposal = propose(&round.requirement, &round.factors, &fewer);
-    let foreign = ProposalId::parse("prop-of-another-hub").unwrap();
-    proposal.as_of = Some(AsOf { tick: 1, taken: vec![foreign.clone()] });
-    let judge = |proposal: &Proposal, known: &BTreeSet<ProposalId>| {
-        audit(&round.requirement, &round.factors, proposal, Some(&truth), known)
+    let taken = taken.iter().map(|id| ProposalId::parse(*id).unwrap()).collect();
+    Facts { as_of: Some(AsOf { tick: 1, taken }), ..facts }
+}
+
+#[test]
+fn holds_that_only_one_side_counts_excuse_one_direction() {
+    use AuditResult::{Match, Over, Unchecked, Under};
+    let round = Round::new(lammps());
+    let site = cluster(3.0, 60);
+    let judge = |seen: &Facts, truth: &Facts| {
+        let mut proposal = propose(&round.requirement, &round.factors, seen);
+        proposal.as_of.clone_from(&seen.as_of);
+        let findings = audit(&round.requirement, &round.factors, &proposal, Some(truth), &BTreeSet::new());
+        assert_eq!(result(&findings, "compute.nodes"), Some(Match));
+        (result(&findings, "compute.nodes_free").unwrap(), result(&findings, VERDICT).unwrap())
     };
-    let open = judge(&proposal, &BTreeSet::new());
-    assert_eq!(result(&open, "compute.nodes_free"), Some(AuditResult::Unchecked));
-    assert_eq!(result(&open, VERDICT), Some(AuditResult::Unchecked));
-    assert_eq!(result(&open, "compute.nodes"), Some(AuditResult::Match));
-    let told = judge(&proposal, &[foreign].into());
-    assert_eq!(result(&told, "compute.nodes_free"), Some(AuditResult::Under));
-    proposal.claims.retain(|claim| claim.subject != "compute.nodes_free");
-    proposal
-        .claims
-        .push(Claim { subject: "compute.nodes_free".into(), value: ClaimValue::Quantity(Number::from(99)) });
-    assert_eq!(result(&judge(&proposal, &BTreeSet::new()), "compute.nodes_free"), Some(AuditResult::Over));
+    let truth = with_free(site.clone(), 50, &["a"]);
+    // The same holds: nothing excuses anything.
+    assert_eq!(judge(&with_free(site.clone(), 50, &["a"]), &truth), (Match, Match));
+    assert_eq!(judge(&with_free(site.clone(), 2, &["a"]), &truth), (Under, Under));
+    assert_eq!(judge(&with_free(site.clone(), 90, &["a"]), &truth), (Over, Match));
+    // A hold that only the site counts: less may be right, more cannot be.
+    assert_eq!(judge(&with_free(site.clone(), 2, &["a", "foreign"]), &truth), (Unchecked, Unchecked));
+    assert_eq!(judge(&with_free(site.clone(), 90, &["a", "foreign"]), &truth), (Over, Unchecked));
+    // A hold that came after the site looked: more may be right, less cannot be.
+    assert_eq!(judge(&with_free(site.clone(), 90, &[]), &truth), (Unchecked, Unchecked));
+    assert_eq!(judge(&with_free(site.clone(), 2, &[]), &truth), (Under, Under));
+    let full = with_free(site.clone(), 0, &["a"]);
+    assert_eq!(judge(&with_free(site.clone(), 50, &[]), &full), (Unchecked, Unchecked));
+    assert_eq!(judge(&with_free(site.clone(), 50, &["a"]), &full), (Over, Over));
+    // No hold makes software come or go.
+    let mut without = full;
+    without.software = Some(vec![]);
+    assert_eq!(judge(&with_free(site, 50, &[]), &without).1, Over);
 }
 
 #[test]

@@ -96,17 +96,20 @@ impl Flow {
         (offer.attempt == attempt).then_some(offer)
     }
 
-    fn is_about_offer(&self, receipt: &Receipt) -> Option<Standing> {
+    /// The standing of the offer that a receipt is about. Job and attempt name it; a worker that
+    /// answers to a void of an award that it never saw cannot know the proposal, which is filled in.
+    fn is_about_offer(&self, receipt: &mut Receipt) -> Option<Standing> {
         let offer = self.waiting_offer(receipt.attempt)?;
         let job = self.job.as_ref()?;
-        let same = offer.worker_id == receipt.worker_id
-            && offer.proposal_id == receipt.proposal_id
-            && job.job_id == receipt.job_id;
-        same.then_some(offer.standing)
+        if offer.worker_id != receipt.worker_id || job.job_id != receipt.job_id {
+            return None;
+        }
+        receipt.proposal_id.clone_from(&offer.proposal_id);
+        Some(offer.standing)
     }
 
-    pub(super) fn on_award_answered(&mut self, receipt: Receipt, now: Timestamp, actions: &mut Actions) {
-        match (self.is_about_offer(&receipt), receipt.status) {
+    pub(super) fn on_award_answered(&mut self, mut receipt: Receipt, now: Timestamp, actions: &mut Actions) {
+        match (self.is_about_offer(&mut receipt), receipt.status) {
             (Some(_), ReceiptStatus::Failed) => self.refuse(receipt, now, actions),
             (Some(Standing::Offered { .. }), ReceiptStatus::Success) => self.accept(receipt, now, actions),
             // An acceptance that crosses our void on the way: the void's own answer decides.
@@ -114,8 +117,8 @@ impl Flow {
         }
     }
 
-    pub(super) fn on_void_answered(&mut self, receipt: Receipt, now: Timestamp, actions: &mut Actions) {
-        match (self.is_about_offer(&receipt), receipt.status) {
+    pub(super) fn on_void_answered(&mut self, mut receipt: Receipt, now: Timestamp, actions: &mut Actions) {
+        match (self.is_about_offer(&mut receipt), receipt.status) {
             (Some(_), ReceiptStatus::Failed) => self.refuse(receipt, now, actions),
             (Some(Standing::Voiding { .. }), ReceiptStatus::Success) => self.accept(receipt, now, actions),
             // The answer to a void of before a restart, while the award is being sent again.

@@ -85,7 +85,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(&mut self, first: FlowEvent) {
+    fn play_out(&mut self, first: FlowEvent) {
         let mut events = vec![first];
         while !events.is_empty() {
             let (flow, actions) = step(self.flow.clone(), events.remove(0), at(30));
@@ -106,7 +106,7 @@ impl Run {
         if let Some(job) = accepted_job.clone() {
             run.store(vec![Event::JobAccepted { job }]);
         }
-        run.to_the_end(opened(&workers(), accepted_job));
+        run.play_out(opened(&workers(), accepted_job));
         run
     }
 
@@ -115,10 +115,10 @@ impl Run {
         let log = self.log[..events].to_vec();
         let flow = Flow::recover(negotiation_id("neg-1"), &log);
         let mut run = Self { log, flow, ..*self };
-        run.to_the_end(FlowEvent::Recovered);
+        run.play_out(FlowEvent::Recovered);
         // A client whose answer was lost in the crash asks for the award (again).
         if run.flow.can_be_awarded() {
-            run.to_the_end(FlowEvent::AwardRequested { job: job(), worker_id: None });
+            run.play_out(FlowEvent::AwardRequested { job: job(), worker_id: None });
         }
         run
     }
@@ -221,7 +221,7 @@ fn a_cancelled_offer_stays_cancelled_over_a_restart() {
     }
     let flow = Flow::recover(negotiation_id("neg-1"), &run.log);
     run.flow = flow;
-    run.to_the_end(FlowEvent::Recovered);
+    run.play_out(FlowEvent::Recovered);
     assert!(run.flow.is_settled());
     assert_eq!(run.awards().len(), 1, "no other worker is asked");
 }

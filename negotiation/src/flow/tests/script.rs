@@ -356,8 +356,13 @@ fn a_silent_worker_is_asked_to_void_before_the_next_is_asked() {
     played.feed(answered("a", 1, ACCEPTS));
     assert_eq!(played.actions, [], "this acceptance may be older than the void");
     let mut voided = Played { flow: played.flow.clone(), stored: Vec::new(), actions: Vec::new() };
-    voided.feed(void_answered("a", 1, REFUSES));
+    // A worker that never saw the award does not know its proposal.
+    let mut tombstone = receipt(&id("a"), 1, REFUSES);
+    tombstone.proposal_id = ProposalId::mint(0);
+    voided.feed(FlowEvent::VoidAnswered { receipt: tombstone });
     assert_eq!(voided.awarded_to(), Some(&id("b")));
+    assert!(matches!(&voided.stored[0], Event::AwardAnswered { receipt, .. }
+        if receipt.proposal_id == proposal_id(&id("a"))));
     played.feed(void_answered("a", 1, ACCEPTS));
     assert_eq!((played.awarded_to(), played.flow.stage()), (None, Stage::Awarded));
 }
