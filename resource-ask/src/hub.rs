@@ -22,9 +22,6 @@ use crate::render::text;
 /// How long an answer may take that needs no negotiation.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What an award may take beyond the time for proposals: a few workers may refuse first.
-const AWARDING: Duration = Duration::from_secs(60);
-
 /// Proposals of a thousand workers with their traces fit into this.
 const LIMIT_BYTES: usize = 256 * 1024 * 1024;
 
@@ -121,12 +118,13 @@ impl Hub {
         &self,
         tool: &str,
         arguments: Value,
-        deadline_seconds: f64,
+        patience: Duration,
         on_notice: &mut (dyn FnMut(&Notice) + Send),
     ) -> Result<Answer<T>, Failure> {
-        let patience = Duration::from_secs_f64(deadline_seconds) + AWARDING;
         let (updates, mut received) = mpsc::channel::<ProgressUpdate>(NOTICES);
-        let options = CallOptions::until(Instant::now() + patience).limit(LIMIT_BYTES).progress(updates);
+        let mut options = CallOptions::until(Instant::now() + patience).limit(LIMIT_BYTES).progress(updates);
+        // With a key the hub knows a request that it has seen.
+        options.repeatable = arguments.get("idempotency_key").is_some();
         let call = self.call(tool, &arguments, options, patience);
         tokio::pin!(call);
         let raw = loop {

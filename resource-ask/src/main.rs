@@ -7,6 +7,7 @@ use clap::Parser;
 use resource_ask::arguments::Arguments;
 use resource_ask::commands;
 use resource_ask::failure::Exit;
+use resource_ask::render::text;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "resource-ask: {failure}");
+            // One line, whatever a message quotes.
+            let _ = writeln!(std::io::stderr(), "resource-ask: {}", text::escape(&failure.to_string()));
             ExitCode::from(failure.exit() as u8)
         }
     }

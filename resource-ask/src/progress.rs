@@ -3,7 +3,7 @@
 //! A terminal gets a live view that is wiped at the end, because the table below repeats it; anything
 //! else gets plain lines. Both go to standard error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -123,7 +123,10 @@ pub fn notice_line(notice: &Notice) -> Option<String> {
 /// A live view on a terminal.
 pub struct Live {
     bars: MultiProgress,
-    waiting: BTreeMap<WorkerId, Option<ProgressBar>>,
+    waiting: BTreeSet<WorkerId>,
+    /// The line of each worker, in a small fleet. A finished line stays in here: one that is dropped
+    /// would stay on the terminal for ever.
+    lines: BTreeMap<WorkerId, ProgressBar>,
     summary: Option<ProgressBar>,
 }
 
@@ -131,7 +134,8 @@ impl Live {
     /// A live view on this target.
     #[must_use]
     pub fn new(target: ProgressDrawTarget) -> Self {
-        Self { bars: MultiProgress::with_draw_target(target), waiting: BTreeMap::new(), summary: None }
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, waiting: BTreeSet::new(), lines: BTreeMap::new(), summary: None }
     }
 
     fn spinner(&self, message: String) -> ProgressBar {
@@ -146,24 +150,33 @@ impl Live {
 
     fn on_asked(&mut self, workers: &[WorkerId]) {
         self.finish();
+        self.waiting = workers.iter().cloned().collect();
         if workers.len() <= LINE_PER_WORKER {
-            self.waiting = workers
-                .iter()
-                .map(|worker| (worker.clone(), Some(self.spinner(format!("{worker} …")))))
-                .collect();
+            self.lines =
+                workers.iter().map(|worker| (worker.clone(), self.spinner(format!("{worker} …")))).collect();
             return;
         }
         let bar = self.bars.add(ProgressBar::new(workers.len() as u64));
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} answered{msg}") {
             bar.set_style(style);
         }
-        self.waiting = workers.iter().map(|worker| (worker.clone(), None)).collect();
         self.summary = Some(bar);
+    }
+
+    fn on_answered(&mut self, worker: &WorkerId, answer: &str, answered: u32) {
+        self.waiting.remove(worker);
+        if let Some(line) = self.lines.get(worker) {
+            line.finish_with_message(format!("{worker} {}", text::excerpt(answer, 40)));
+        }
+        if let Some(summary) = &self.summary {
+            summary.set_position(u64::from(answered));
+            summary.set_message(self.still_waiting());
+        }
     }
 
     /// The first few that have not answered, for a fleet that is shown as one bar.
     fn still_waiting(&self) -> String {
-        let names: Vec<&str> = self.waiting.keys().take(3).map(WorkerId::as_str).collect();
+        let names: Vec<&str> = self.waiting.iter().take(3).map(WorkerId::as_str).collect();
         match self.waiting.len() {
             0 => String::new(),
             1..=3 => format!(", waiting for {}", names.join(", ")),
@@ -177,13 +190,7 @@ impl Watcher for Live {
         match notice {
             Notice::Asked { workers, .. } => self.on_asked(workers),
             Notice::Answered { worker_id, answer, answered, .. } => {
-                if let Some(Some(bar)) = self.waiting.remove(worker_id) {
-                    bar.finish_with_message(format!("{worker_id} {}", text::excerpt(answer, 40)));
-                }
-                if let Some(summary) = &self.summary {
-                    summary.set_position(u64::from(*answered));
-                    summary.set_message(self.still_waiting());
-                }
+                self.on_answered(worker_id, answer, *answered);
             }
             Notice::Selected { .. } | Notice::Awarding { .. } | Notice::Receipt { .. } => {
                 if let Some(line) = notice_line(notice) {
@@ -195,11 +202,13 @@ impl Watcher for Live {
     }
 
     fn finish(&mut self) {
-        if let Some(summary) = self.summary.take() {
-            summary.finish_and_clear();
+        for bar in self.lines.values().chain(&self.summary) {
+            bar.finish_and_clear();
         }
-        self.waiting.clear();
         let _ = self.bars.clear();
+        self.lines.clear();
+        self.summary = None;
+        self.waiting.clear();
     }
 }
 
@@ -211,7 +220,6 @@ impl Drop for Live {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::io;
     use std::sync::{Arc, Mutex};
 

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use protocol::job::{CommandSpec, JobSpec};
 use protocol::request::Request;
@@ -71,10 +72,12 @@ pub fn build(asking: &Asking, argv: &[String]) -> Result<Request, Failure> {
     Ok(request)
 }
 
-/// The seconds that the hub has for its answer.
+/// How long to wait for an answer: the time for proposals, and some for what the hub does then.
 #[must_use]
-pub fn deadline_seconds(request: &Request) -> f64 {
-    request.deadline_seconds.map_or(DEFAULT_DEADLINE_SECONDS, Seconds::get)
+pub fn patience(request: &Request, beyond: Duration) -> Duration {
+    let seconds = request.deadline_seconds.map_or(DEFAULT_DEADLINE_SECONDS, Seconds::get);
+    // A file may say anything; the hub refuses what is out of its bounds.
+    Duration::from_secs_f64(seconds.clamp(0.0, 600.0)) + beyond
 }
 
 #[cfg(test)]
@@ -99,7 +102,7 @@ mod tests {
         let request = build(&asking, &["echo".into(), "hi".into()]).unwrap();
         assert_eq!(request.prompt.as_deref(), Some("new"));
         assert_eq!(request.intent, Some(Intent::Cheapest));
-        assert_eq!(deadline_seconds(&request), 3.0);
+        assert_eq!(patience(&request, Duration::from_secs(1)), Duration::from_secs(4));
         assert!(matches!(request.job, Some(JobSpec::Command(spec)) if spec.argv == ["echo", "hi"]));
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use protocol::negotiation::{NegotiationView, Notice};
 use protocol::request::Request;
@@ -17,6 +18,9 @@ use crate::output::Document;
 use crate::progress;
 use crate::render::{Screen, proposals};
 use crate::request;
+
+/// What a hub may take for its decision when the time for proposals is over.
+const DECIDING: Duration = Duration::from_secs(10);
 
 /// Asks, and shows who can.
 pub async fn satisfy(console: &Console, hub: &Hub, asking: &Asking) -> Result<Exit, Failure> {
@@ -64,9 +68,14 @@ pub async fn ask(
     }
     let mut watcher = progress::watcher(console.format);
     let answer = hub
-        .negotiate("negotiate_job", arguments, request::deadline_seconds(request), &mut |notice: &Notice| {
-            watcher.on_notice(notice);
-        })
+        .negotiate(
+            "negotiate_job",
+            arguments,
+            request::patience(request, DECIDING),
+            &mut |notice: &Notice| {
+                watcher.on_notice(notice);
+            },
+        )
         .await;
     watcher.finish();
     answer

@@ -4,6 +4,7 @@
 //! sees the choice, and the award names the negotiation, so that what runs is what was shown.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use protocol::award::{Receipt, ReceiptStatus};
 use protocol::clock::{Clock, SystemClock};
@@ -25,6 +26,9 @@ use crate::progress;
 use crate::render::{Screen, job, proposals, text};
 use crate::request;
 use crate::upload;
+
+/// What an award may take when the time for proposals is over: several workers may refuse first.
+const AWARDING: Duration = Duration::from_secs(60);
 
 /// The hub's answer to `dispatch_job`.
 #[derive(Debug, Clone, Deserialize)]
@@ -139,7 +143,7 @@ async fn award(
     }
     let mut watcher = progress::watcher(console.format);
     let answer = hub
-        .negotiate("dispatch_job", arguments, request::deadline_seconds(request), &mut |notice: &Notice| {
+        .negotiate("dispatch_job", arguments, request::patience(request, AWARDING), &mut |notice: &Notice| {
             watcher.on_notice(notice);
         })
         .await;

@@ -224,3 +224,30 @@ impl Grid {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(is_terminal: bool, variables: &[(&str, &str)]) -> Screen {
+        Screen::detect(is_terminal, |name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn colours_need_a_terminal_and_nobody_against_them() {
+        assert!(detect(true, &[("TERM", "xterm"), ("NO_COLOR", "")]).colour);
+        assert!(!detect(true, &[("NO_COLOR", "1")]).colour);
+        assert!(!detect(true, &[("TERM", "dumb")]).colour);
+        assert!(!detect(false, &[]).colour);
+    }
+
+    #[test]
+    fn without_a_terminal_the_width_is_told_or_fixed() {
+        assert_eq!(detect(false, &[]).width, PLAIN_WIDTH);
+        assert_eq!(detect(false, &[("COLUMNS", "200")]).width, 200);
+        assert_eq!(detect(false, &[("COLUMNS", "3")]).width, PLAIN_WIDTH);
+        assert_eq!(detect(false, &[("COLUMNS", "wide")]).width, PLAIN_WIDTH);
+    }
+}
