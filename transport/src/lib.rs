@@ -9,7 +9,7 @@
 //! - [`host`]: what a server serves, in plain types; [`sender`], [`progress`]: what a call knows.
 //! - [`serve`]: a host on HTTP (both protocol generations, many hosts on one listener) or on stdio.
 //! - [`admission`], [`signed`], [`nonces`]: who may come in.
-//! - [`link`], [`connect`]: calling a server; [`http`]: plain routes.
+//! - [`link`], [`connect`]: calling a server; [`local`]: one in this process; [`http`]: plain routes.
 //! - [`crypto`], [`descriptors`]: what a `main` sets up once.
 
 pub mod admission;
@@ -19,6 +19,7 @@ pub mod descriptors;
 pub mod host;
 pub mod http;
 pub mod link;
+pub mod local;
 pub mod nonces;
 pub mod progress;
 pub mod sender;

@@ -11,6 +11,9 @@ mod bad_answers;
 #[path = "sockets/generations.rs"]
 mod generations;
 #[cfg(test)]
+#[path = "sockets/in_process.rs"]
+mod in_process;
+#[cfg(test)]
 #[path = "sockets/interop.rs"]
 mod interop;
 #[cfg(test)]

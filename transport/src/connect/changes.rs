@@ -6,7 +6,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom as _;
 use serde::de::IgnoredAny;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::direct::DirectLink;
@@ -51,11 +51,15 @@ async fn keep_watching(link: Weak<DirectLink>, changes: watch::Sender<u64>) {
         drop(strong);
         match opened {
             Ok(response) => {
-                pause = FIRST_PAUSE;
+                let since = Instant::now();
                 // Whatever changed before the stream was open was not announced.
                 changes.send_modify(|count| *count = count.wrapping_add(1));
                 if let Err(error) = follow(response, &changes).await {
                     tracing::debug!(%error, "a stream of changes ended");
+                }
+                // A server that ends its streams at once must not make us list its tools all the time.
+                if since.elapsed() > LONGEST_PAUSE {
+                    pause = FIRST_PAUSE;
                 }
             }
             Err(error) => {

@@ -14,6 +14,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use protocol::error::ErrorCode;
+use tokio::sync::Semaphore;
 
 use super::guard::Guard;
 use super::listener::Connection;
@@ -21,6 +22,13 @@ use crate::admission::{Admission, Incoming, Rejection};
 
 /// A body must be complete within this time.
 const BODY_TIME: Duration = Duration::from_secs(15);
+
+/// Bodies of more than this take part in [`LARGE_BODIES`].
+const SMALL_BODY: usize = 64 * 1024;
+
+/// Memory for large bodies whose senders are not known yet, in MiB for the whole process: thousands of
+/// connections that each send as much as they may would take all there is. Small requests never wait.
+static LARGE_BODIES: Semaphore = Semaphore::const_new(256);
 
 /// What of the body takes part in the admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,9 +151,16 @@ async fn collect(stream: Body, limit: usize) -> Result<Option<Bytes>, axum::Erro
     };
     let mut body = BytesMut::from(first);
     let mut next = Some(second);
+    let mut room = None;
     while let Some(chunk) = next {
-        if body.len().saturating_add(chunk.len()) > limit {
+        let length = body.len().saturating_add(chunk.len());
+        if length > limit {
             return Ok(None);
+        }
+        if length > SMALL_BODY && room.is_none() {
+            let mebibytes = u32::try_from(limit.div_ceil(1024 * 1024)).unwrap_or(u32::MAX).clamp(1, 256);
+            // The semaphore is never closed.
+            room = LARGE_BODIES.acquire_many(mebibytes).await.ok();
         }
         body.extend_from_slice(&chunk);
         next = chunks.next().await.transpose()?;

@@ -26,7 +26,7 @@ use transport::signed::{SignedAdmission, Signer};
 
 use crate::support::{Server, connector, soon};
 
-const LIMIT: usize = 4096;
+const LIMIT: usize = 512 * 1024;
 
 async fn echo(Extension(sender): Extension<Sender>, Json(body): Json<Value>) -> Json<Value> {
     Json(json!({"sender": sender.signer(), "body": body}))
@@ -109,10 +109,14 @@ async fn bodies_and_answers_are_bounded() {
     let error = client.post_json::<_, Value>("/v1/echo", &large, bounds()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Size);
 
+    // As much as is allowed passes, in many pieces.
+    let most = json!({"x": "y".repeat(LIMIT - 8)});
+    assert!(client.post_json::<_, Value>("/v1/echo", &most, Bounds::new(soon(), 2 * LIMIT)).await.is_ok());
+
     // Without a length in front the limit holds as well.
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/v1/echo", server.address);
-    let chunks = stream::iter((0..100).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000])));
+    let chunks = stream::iter((0..1000).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000])));
     let response = http.post(&url).body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap();
     assert_eq!(response.status(), 413);
     let response = http.post(&url).header("content-encoding", "gzip").body("{}").send().await.unwrap();
