@@ -60,9 +60,7 @@ impl Hub {
         let reply = match member.link.call("ask_secretary", &arguments, options).await {
             Ok(outcome) if is_legacy => predecessor::read_proposal(&call, &outcome),
             Ok(outcome) => read_proposal(&call, outcome),
-            Err(error) => {
-                Reply::missing(error.outcome(), error.code(), error.to_string())
-            }
+            Err(error) => Reply::missing(error.outcome(), error.code(), error.to_string()),
         };
         (worker_id, reply)
     }
@@ -97,7 +95,8 @@ pub fn worker_error(outcome: &ToolOutcome) -> Reply {
     let structured = outcome.structured.as_ref().and_then(|value| value.get("error"));
     let body = structured.and_then(|error| serde_json::from_value(error.clone()).ok());
     let body: protocol::error::ErrorBody = body.unwrap_or_else(|| {
-        let said: String = outcome.first_text().unwrap_or("the worker gave no reason").chars().take(500).collect();
+        let said: String =
+            outcome.first_text().unwrap_or("the worker gave no reason").chars().take(500).collect();
         protocol::error::ErrorBody::new(ErrorCode::UpstreamBad, said)
     });
     Reply::missing(Outcome::WorkerError, body.code, body.message)

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use negotiation::flow::{Flow, FlowAction, FlowEvent, Judgement, Wake, step};
-use protocol::award::{Award, Receipt};
+use protocol::award::{Award, Receipt, ReceiptStatus};
 use protocol::error::{ErrorBody, ErrorCode};
-use protocol::ids::{JobId, NegotiationId, PrincipalId, WorkerId};
+use protocol::ids::{JobId, NegotiationId, PrincipalId, ProposalId, WorkerId};
 use protocol::job::{AttemptNumber, Job};
 use protocol::negotiation::Negotiation;
 use protocol::proposal::Reply;
@@ -70,9 +70,8 @@ impl Performance {
     pub async fn recover(hub: &Hub, id: NegotiationId, caller: Caller) -> Result<Option<Self>, ErrorBody> {
         let events = hub.store().negotiation_events(id.clone()).await.map_err(|e| e.outward())?;
         let negotiation = hub.store().negotiation(None, id.clone()).await.map_err(|e| e.outward())?;
-        Ok(negotiation.map(|negotiation| {
-            Self::with(hub.clone(), Flow::recover(id, &events), negotiation, caller)
-        }))
+        Ok(negotiation
+            .map(|negotiation| Self::with(hub.clone(), Flow::recover(id, &events), negotiation, caller)))
     }
 
     /// Asks everybody and judges the answers.
@@ -81,8 +80,7 @@ impl Performance {
             .iter()
             .map(|one| (one.member.particulars.worker_id.clone(), one.call.proposal_id.clone()))
             .collect();
-        self.asked =
-            asked.into_iter().map(|one| (one.member.particulars.worker_id.clone(), one)).collect();
+        self.asked = asked.into_iter().map(|one| (one.member.particulars.worker_id.clone(), one)).collect();
         self.deadline = Instant::now() + Duration::from_secs_f64(seconds.get());
         let deadline = self.negotiation.created_at.plus(seconds);
         let negotiation = Box::new(self.negotiation.clone());
@@ -132,7 +130,8 @@ impl Performance {
     async fn perform(&mut self) -> Result<(), ErrorBody> {
         loop {
             while let Some(event) = self.happened.pop_front() {
-                let flow = std::mem::replace(&mut self.flow, Flow::new(self.negotiation.negotiation_id.clone()));
+                let flow =
+                    std::mem::replace(&mut self.flow, Flow::new(self.negotiation.negotiation_id.clone()));
                 let (flow, actions) = step(flow, event, self.hub.now());
                 self.flow = flow;
                 for action in actions {
@@ -176,11 +175,12 @@ impl Performance {
     async fn act(&mut self, action: FlowAction) -> Result<(), ErrorBody> {
         match action {
             FlowAction::Store(events) => {
-                let idempotent = if events.iter().any(|e| matches!(e, protocol::event::Event::JobAccepted { .. })) {
-                    self.idempotent.take()
-                } else {
-                    None
-                };
+                let idempotent =
+                    if events.iter().any(|e| matches!(e, protocol::event::Event::JobAccepted { .. })) {
+                        self.idempotent.take()
+                    } else {
+                        None
+                    };
                 let store = self.hub.store();
                 let stored = store.append_with(&self.owner, self.hub.now(), events, idempotent).await;
                 self.hub.tell(&stored.map_err(|error| error.outward())?);
@@ -206,8 +206,8 @@ impl Performance {
                 let event = self.hub.send_award(&worker_id, &award).await;
                 self.happened.push_back(event);
             }
-            FlowAction::SendVoid { worker_id, job_id, attempt, .. } => {
-                let event = self.hub.send_void(&worker_id, &job_id, attempt).await;
+            FlowAction::SendVoid { worker_id, proposal_id, job_id, attempt } => {
+                let event = self.hub.send_void(&worker_id, &proposal_id, &job_id, attempt).await;
                 self.happened.push_back(event);
             }
             FlowAction::SendReject { worker_id, reject } => {
@@ -238,7 +238,7 @@ impl Hub {
         let attempt = award.attempt;
         let Some(link) = self.link(worker_id) else { return FlowEvent::AwardNotSent { attempt } };
         let allocation = self.allocation_of(worker_id, &award.requirement);
-        self.taken().award(worker_id, &award.proposal_id, allocation);
+        self.taken().award(worker_id, &award.proposal_id, allocation, self.now());
         let event = match receipt(&*link, "submit", json!({ "award": award })).await {
             Ok(receipt) if receipt.job_id == award.job_id && receipt.attempt == attempt => {
                 FlowEvent::AwardAnswered { receipt }
@@ -246,26 +246,43 @@ impl Hub {
             Err(error) if error.is_unsent() => FlowEvent::AwardNotSent { attempt },
             Ok(_) | Err(_) => FlowEvent::AwardUnanswered { attempt },
         };
-        let accepted = matches!(&event, FlowEvent::AwardAnswered { receipt }
-            if receipt.status == protocol::award::ReceiptStatus::Success);
-        if !accepted {
+        // Without an answer the worker may have accepted: its capacity stays taken until a void is confirmed.
+        let refused = matches!(&event, FlowEvent::AwardNotSent { .. })
+            || matches!(&event, FlowEvent::AwardAnswered { receipt } if receipt.status == ReceiptStatus::Failed);
+        if refused {
             self.taken().release(worker_id, &award.proposal_id);
         }
         event
     }
 
     /// Withdraws an award and says what came of it.
-    async fn send_void(&self, worker_id: &WorkerId, job_id: &JobId, attempt: AttemptNumber) -> FlowEvent {
+    async fn send_void(
+        &self,
+        worker_id: &WorkerId,
+        proposal_id: &ProposalId,
+        job_id: &JobId,
+        attempt: AttemptNumber,
+    ) -> FlowEvent {
         let Some(link) = self.link(worker_id) else { return FlowEvent::VoidUnanswered { attempt } };
         let arguments = json!({"job_id": job_id, "attempt": attempt});
         match receipt(&*link, "void_attempt", arguments).await {
-            Ok(receipt) => FlowEvent::VoidAnswered { receipt },
+            Ok(receipt) => {
+                if receipt.status == ReceiptStatus::Failed {
+                    self.taken().release(worker_id, proposal_id);
+                }
+                FlowEvent::VoidAnswered { receipt }
+            }
             Err(_) => FlowEvent::VoidUnanswered { attempt },
         }
     }
 
     /// Calls a worker's tool in the background; what it does can be done again or not at all.
-    pub(crate) fn send_quietly(&self, worker_id: &WorkerId, tool: &'static str, arguments: serde_json::Value) {
+    pub(crate) fn send_quietly(
+        &self,
+        worker_id: &WorkerId,
+        tool: &'static str,
+        arguments: serde_json::Value,
+    ) {
         let Some(link) = self.link(worker_id) else { return };
         self.tasks().spawn(async move {
             let arguments: Object = arguments.as_object().cloned().unwrap_or_default();
@@ -303,9 +320,7 @@ async fn receipt(link: &dyn Link, tool: &str, arguments: serde_json::Value) -> R
     let options = CallOptions::until(Instant::now() + AWARD_TIME);
     let outcome = link.call(tool, &arguments, options).await?;
     let structured = outcome.structured.as_ref().and_then(|value| value.get("receipt"));
-    structured
-        .and_then(|receipt| serde_json::from_value(receipt.clone()).ok())
-        .ok_or(LinkError::BadSchema)
+    structured.and_then(|receipt| serde_json::from_value(receipt.clone()).ok()).ok_or(LinkError::BadSchema)
 }
 
 /// The error of a negotiation whose client went away.

@@ -180,7 +180,7 @@ impl Hub {
                 && let Some(negotiation) = self.core.store.negotiation(None, negotiation).await?
             {
                 let allocation = self.allocation_of(worker, &negotiation.understanding.requirement);
-                self.core.taken.award(worker, &attempt.proposal_id, allocation);
+                self.core.taken.award(worker, &attempt.proposal_id, allocation, attempt.offered_at);
             }
         }
         for id in self.core.store.unsettled().await? {

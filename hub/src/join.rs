@@ -46,7 +46,12 @@ impl Joins {
     }
 
     /// Answers a worker's first message.
-    pub fn start(&self, start: JoinStart, entropy: &Entropy, now: Timestamp) -> Result<JoinChallenge, ErrorBody> {
+    pub fn start(
+        &self,
+        start: JoinStart,
+        entropy: &Entropy,
+        now: Timestamp,
+    ) -> Result<JoinChallenge, ErrorBody> {
         for (name, text) in [("worker_key", &start.worker_key), ("worker_nonce", &start.worker_nonce)] {
             if URL_SAFE_NO_PAD.decode(text).map(|bytes| bytes.len()) != Ok(32) {
                 let message = format!("{name} must be 32 bytes in base64url without padding");

@@ -68,7 +68,11 @@ impl HubHost {
                 if operation.id == OperationName::NegotiateJob {
                     crate::predecessor::add_proposal_keys(&mut value);
                 }
-                ToolOutcome { structured: Some(value), content: vec![text_block(text)], ..ToolOutcome::default() }
+                ToolOutcome {
+                    structured: Some(value),
+                    content: vec![text_block(text)],
+                    ..ToolOutcome::default()
+                }
             }
             Err(error) => ToolOutcome::failed(&error),
         })
@@ -154,7 +158,12 @@ impl Host for HubHost {
         listed.1.clone()
     }
 
-    async fn call(&self, tool: &str, arguments: Object, context: CallContext) -> Result<ToolOutcome, ErrorBody> {
+    async fn call(
+        &self,
+        tool: &str,
+        arguments: Object,
+        context: CallContext,
+    ) -> Result<ToolOutcome, ErrorBody> {
         match operations().iter().find(|operation| operation.name == tool) {
             Some(operation) => self.operate(operation, arguments, context).await,
             None => self.proxy(tool, arguments, context).await,
@@ -218,7 +227,12 @@ fn summary(id: OperationName, value: &Value) -> String {
         }
         OperationName::DispatchJob => {
             let receipt = &value["receipt"];
-            format!("{} at {}: job {}", text(&receipt["status"]), text(&receipt["worker_id"]), text(&value["job_id"]))
+            format!(
+                "{} at {}: job {}",
+                text(&receipt["status"]),
+                text(&receipt["worker_id"]),
+                text(&value["job_id"])
+            )
         }
         OperationName::GetJob | OperationName::CancelJob => {
             format!("job {} is {}", text(&value["job_id"]), text(&value["state"]))

@@ -33,7 +33,8 @@ pub struct LegacyRegistration {
     #[serde(default)]
     labels: Option<std::collections::BTreeMap<String, serde_json::Value>>,
     #[serde(default)]
-    manifest: Option<std::collections::BTreeMap<String, std::collections::BTreeMap<String, serde_json::Value>>>,
+    manifest:
+        Option<std::collections::BTreeMap<String, std::collections::BTreeMap<String, serde_json::Value>>>,
 }
 
 impl Hub {
@@ -148,7 +149,11 @@ impl Hub {
     }
 
     /// The worker that signed a request, if the signature holds and is new.
-    pub(crate) fn signer(&self, headers: &HeaderMap, parts: RequestParts<'_>) -> Result<Arc<Member>, Rejection> {
+    pub(crate) fn signer(
+        &self,
+        headers: &HeaderMap,
+        parts: RequestParts<'_>,
+    ) -> Result<Arc<Member>, Rejection> {
         let mut signer = None;
         // An unknown worker and a wrong signature are refused alike.
         let key_of = |sender: &str| {

@@ -23,7 +23,11 @@ pub struct ReportAccepted {
 
 impl Hub {
     /// Takes a report.
-    pub async fn report(&self, member: &Arc<Member>, report: AttemptReport) -> Result<ReportAccepted, ErrorBody> {
+    pub async fn report(
+        &self,
+        member: &Arc<Member>,
+        report: AttemptReport,
+    ) -> Result<ReportAccepted, ErrorBody> {
         let worker_id = member.particulars.worker_id.clone();
         let job = self.store().job(None, report.job_id.clone()).await.map_err(|e| e.outward())?;
         let unknown = || ErrorBody::new(ErrorCode::NotFound, "there is no such attempt of this worker");

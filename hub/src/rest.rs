@@ -74,13 +74,26 @@ pub fn router(hub: &Hub, guard: Guard, mcp_path: &str, shutdown: CancellationTok
         .layer(axum::extract::DefaultBodyLimit::disable());
     let whole = BodyMode::Whole;
     guarded(public.with_state(hub.clone()), guard.clone())
-        .merge(admitted(worker_calls.with_state(hub.clone()), guard.clone(), workers.clone(), whole(REPORT_LIMIT)))
+        .merge(admitted(
+            worker_calls.with_state(hub.clone()),
+            guard.clone(),
+            workers.clone(),
+            whole(REPORT_LIMIT),
+        ))
         .merge(admitted(worker_bytes.with_state(hub.clone()), guard.clone(), workers, BodyMode::Streamed))
-        .merge(admitted(client_calls.with_state(hub.clone()), guard.clone(), clients.clone(), whole(CLIENT_BODY_LIMIT)))
+        .merge(admitted(
+            client_calls.with_state(hub.clone()),
+            guard.clone(),
+            clients.clone(),
+            whole(CLIENT_BODY_LIMIT),
+        ))
         .merge(admitted(client_bytes.with_state(hub.clone()), guard, clients, BodyMode::Streamed))
         .merge(mcp)
         .fallback(|| async {
-            Failure(ErrorBody::new(ErrorCode::NotFound, "there is no such route; GET /openapi.json lists them"))
+            Failure(ErrorBody::new(
+                ErrorCode::NotFound,
+                "there is no such route; GET /openapi.json lists them",
+            ))
         })
         .method_not_allowed_fallback(|| async {
             Failure(ErrorBody::new(ErrorCode::Method, "this route does not take that method"))

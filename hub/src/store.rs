@@ -144,9 +144,7 @@ impl Store {
         }
         let path = directory.join("parley.db");
         let connection = open_database(&path)?;
-        let readers = (0..2)
-            .map(|_| connect(&path).map(Mutex::new))
-            .collect::<Result<Vec<_>, _>>()?;
+        let readers = (0..2).map(|_| connect(&path).map(Mutex::new)).collect::<Result<Vec<_>, _>>()?;
         let times = Arc::new(CommitTimes::default());
         let (messages, inbox) = mpsc::channel(QUEUE);
         let writer = Writer::new(connection, inbox, times.clone())?;

@@ -143,9 +143,8 @@ impl Hub {
             return Ok(answer(&negotiation));
         }
         let job_id = JobId::mint(self.draw());
-        let idempotent = arguments
-            .idempotency_key
-            .map(|key| Idempotent { key, digest, job_id: job_id.clone() });
+        let idempotent =
+            arguments.idempotency_key.map(|key| Idempotent { key, digest, job_id: job_id.clone() });
         let id = negotiation.negotiation_id.clone();
         let job = Job {
             job_id,

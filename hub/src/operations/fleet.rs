@@ -75,7 +75,10 @@ pub struct WorkerTruth {
 
 fn registry(member: &Member) -> BTreeMap<String, Vec<String>> {
     let providers = &member.particulars.manifest.providers;
-    providers.iter().map(|(category, members)| (category.clone(), members.keys().cloned().collect())).collect()
+    providers
+        .iter()
+        .map(|(category, members)| (category.clone(), members.keys().cloned().collect()))
+        .collect()
 }
 
 impl Hub {
@@ -89,7 +92,9 @@ impl Hub {
                 let labels = &member.particulars.labels;
                 arguments.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             })
-            .filter(|member| arguments.after.as_ref().is_none_or(|after| member.particulars.worker_id > *after))
+            .filter(|member| {
+                arguments.after.as_ref().is_none_or(|after| member.particulars.worker_id > *after)
+            })
             .take(limit)
             .map(|member| self.worker_status(member, trust.get(&member.particulars.worker_id)))
             .collect();
@@ -167,7 +172,8 @@ impl Hub {
                 }
             }
         }
-        let item = |((category, name), workers)| json!({"name": name, "category": category, "workers": workers});
+        let item =
+            |((category, name), workers)| json!({"name": name, "category": category, "workers": workers});
         Items { items: counts.into_iter().map(item).collect() }
     }
 

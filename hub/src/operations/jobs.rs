@@ -91,7 +91,8 @@ impl Hub {
     /// The job, if the principal may see it.
     pub(crate) async fn find_job(&self, principal: &Principal, id: &JobId) -> Result<Job, ErrorBody> {
         let job = self.store().job(principal.sees(), id.clone()).await.map_err(|e| e.outward())?;
-        let mut job = job.ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no job {id}")))?;
+        let mut job =
+            job.ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no job {id}")))?;
         self.mark_stale(&mut job);
         Ok(job)
     }

@@ -225,10 +225,7 @@ impl Hub {
     }
 
     /// The workers to ask, and for all others why not.
-    fn candidates(
-        &self,
-        negotiation: &Negotiation,
-    ) -> (Vec<Arc<Member>>, BTreeMap<WorkerId, Vec<Reason>>) {
+    fn candidates(&self, negotiation: &Negotiation) -> (Vec<Arc<Member>>, BTreeMap<WorkerId, Vec<Reason>>) {
         let mut candidates = Vec::new();
         let mut excluded = BTreeMap::new();
         let named = &negotiation.request.workers;
@@ -281,10 +278,7 @@ impl Hub {
     ) -> Vec<Asked> {
         let understanding = &negotiation.understanding;
         let factors = factors(&understanding.requirement, &understanding.weights);
-        let job = understanding
-            .job
-            .as_ref()
-            .map(|job| JobOutline { kind: job.kind(), digest: job.digest() });
+        let job = understanding.job.as_ref().map(|job| JobOutline { kind: job.kind(), digest: job.digest() });
         let call = |_: &Arc<Member>| Call {
             negotiation_id: negotiation.negotiation_id.clone(),
             proposal_id: ProposalId::mint(self.draw()),
@@ -314,8 +308,10 @@ impl Hub {
     /// What a requirement takes at a mock site; nothing is known of a real one.
     pub(crate) fn allocation_of(&self, worker: &WorkerId, requirement: &Requirement) -> Allocation {
         let site = self.fleet().get(worker).and_then(|member| member.site.clone());
-        site.and_then(|site| matching::allocation::allocation(requirement, &site.truth_for(requirement, 0, &[])))
-            .unwrap_or_default()
+        site.and_then(|site| {
+            matching::allocation::allocation(requirement, &site.truth_for(requirement, 0, &[]))
+        })
+        .unwrap_or_default()
     }
 
     async fn knowledge(&self, negotiation: &Negotiation) -> Result<Knowledge, ErrorBody> {
@@ -325,10 +321,11 @@ impl Hub {
         let mut known_taken = BTreeSet::new();
         for (worker, reply) in &negotiation.proposals {
             let Some(proposal) = reply.proposal() else { continue };
-            let Some(site) = self.fleet().get(worker).and_then(|member| member.site.clone()) else { continue };
-            // What was in force when the worker looked: everything we know, less this proposal's own hold.
-            let mut taken = self.taken().of(worker);
-            taken.retain(|(id, _)| *id != proposal.proposal_id);
+            let Some(site) = self.fleet().get(worker).and_then(|member| member.site.clone()) else {
+                continue;
+            };
+            let listed = proposal.as_of.as_ref().map_or(&[][..], |as_of| &as_of.taken);
+            let taken = self.taken().seen_by(worker, listed, negotiation.created_at);
             known_taken.extend(taken.iter().map(|(id, _)| id.clone()));
             let facts = site.truth_for(&understanding.requirement, negotiation.as_of_tick, &taken);
             truth.insert(worker.clone(), Arc::new(facts));

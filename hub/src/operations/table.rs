@@ -7,11 +7,11 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value};
 
 use super::artifacts::{ArtifactArguments, ArtifactList, ArtifactsArguments};
-use super::dispatch::{DispatchArguments, DispatchAnswer};
+use super::dispatch::{DispatchAnswer, DispatchArguments};
 use super::fleet::{FleetArguments, FleetStatus, Items, Trust};
-use super::jobs::{JobArguments, JobList, JobsArguments, LogArguments, LogAnswer, WaitArguments};
+use super::jobs::{JobArguments, JobList, JobsArguments, LogAnswer, LogArguments, WaitArguments};
 use super::negotiate::{
-    ExplainArguments, NegotiateArguments, NegotiationsArguments, NegotiationList, SelectArguments,
+    ExplainArguments, NegotiateArguments, NegotiationList, NegotiationsArguments, SelectArguments,
 };
 use crate::principal::Scope;
 

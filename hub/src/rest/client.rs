@@ -75,11 +75,7 @@ pub async fn negotiations(
     run(&hub, &sender, OperationName::ListNegotiations, arguments(query)).await
 }
 
-pub async fn negotiate(
-    State(hub): State<Hub>,
-    Extension(sender): Extension<Sender>,
-    bytes: Bytes,
-) -> Answer {
+pub async fn negotiate(State(hub): State<Hub>, Extension(sender): Extension<Sender>, bytes: Bytes) -> Answer {
     run(&hub, &sender, OperationName::NegotiateJob, body(&bytes)?).await
 }
 
@@ -283,8 +279,7 @@ pub async fn openapi() -> Json<Value> {
             },
         });
         if method == "post" {
-            entry["requestBody"] =
-                json!({"content": {"application/json": {"schema": *operation.input}}});
+            entry["requestBody"] = json!({"content": {"application/json": {"schema": *operation.input}}});
         }
         let place = paths.entry(path).or_insert_with(|| json!({}));
         place[method] = entry;

@@ -54,13 +54,16 @@ pub fn fold_job(job: &mut Job, stored: &StoredEvent) {
         }
         Event::AwardsExhausted { .. } => {
             if !job.state.is_terminal() {
-                let error = ErrorBody::new(ErrorCode::NoWorker, "every worker in the order refused the award");
+                let error =
+                    ErrorBody::new(ErrorCode::NoWorker, "every worker in the order refused the award");
                 end(job, JobState::Failed, stored.at, Some(error));
             }
         }
         Event::AttemptReported { report, .. } => fold_report(job, report, stored.at),
         Event::CancelRequested { .. } => {
-            if !job.state.is_terminal() {
+            if job.attempts.is_empty() && !job.state.is_terminal() {
+                end(job, JobState::Cancelled, stored.at, None);
+            } else if !job.state.is_terminal() {
                 job.state = JobState::Cancelling;
             }
         }

@@ -39,11 +39,9 @@ impl<'a> Subjects<'a> {
                 job: job(&accepted.job_id),
                 worker: None,
             },
-            Event::AwardOffered { negotiation_id, job_id, worker_id, .. } => Self {
-                negotiation: negotiation(negotiation_id),
-                job: job(job_id),
-                worker: worker(worker_id),
-            },
+            Event::AwardOffered { negotiation_id, job_id, worker_id, .. } => {
+                Self { negotiation: negotiation(negotiation_id), job: job(job_id), worker: worker(worker_id) }
+            }
             Event::AwardAnswered { negotiation_id, receipt } => Self {
                 negotiation: negotiation(negotiation_id),
                 job: job(&receipt.job_id),

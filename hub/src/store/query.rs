@@ -90,7 +90,8 @@ impl Store {
     /// Every worker that ever joined.
     pub async fn workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
         self.read(|connection| {
-            let mut query = connection.prepare_cached("SELECT body, present FROM worker ORDER BY worker_id")?;
+            let mut query =
+                connection.prepare_cached("SELECT body, present FROM worker ORDER BY worker_id")?;
             let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)))?;
             rows.map(|row| {
                 let (body, present) = row?;
@@ -196,8 +197,9 @@ impl Store {
     /// Negotiations whose calls or award were out when the hub stopped.
     pub async fn unsettled(&self) -> Result<Vec<NegotiationId>, StoreError> {
         self.read(|connection| {
-            let mut query =
-                connection.prepare_cached("SELECT negotiation_id FROM negotiation WHERE stage IN ('asking', 'awarding')")?;
+            let mut query = connection.prepare_cached(
+                "SELECT negotiation_id FROM negotiation WHERE stage IN ('asking', 'awarding')",
+            )?;
             let rows = query.query_map([], |row| row.get::<_, String>(0))?;
             rows.map(|id| Ok(serde_json::from_value(id?.into())?)).collect()
         })
@@ -264,7 +266,9 @@ impl Store {
     ) -> Result<Option<Artifact>, StoreError> {
         self.read(move |connection| {
             let body: Option<String> = connection
-                .prepare_cached("SELECT body FROM artifact WHERE artifact_id = ?1 AND (?2 IS NULL OR owner = ?2)")?
+                .prepare_cached(
+                    "SELECT body FROM artifact WHERE artifact_id = ?1 AND (?2 IS NULL OR owner = ?2)",
+                )?
                 .query_row(params![id.as_str(), owner.as_ref().map(PrincipalId::as_str)], |row| row.get(0))
                 .optional()?;
             Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
@@ -285,11 +289,7 @@ impl Store {
                  ORDER BY rowid DESC LIMIT ?3",
             )?;
             let rows = query.query_map(
-                params![
-                    owner.as_ref().map(PrincipalId::as_str),
-                    job.as_ref().map(JobId::as_str),
-                    limit
-                ],
+                params![owner.as_ref().map(PrincipalId::as_str), job.as_ref().map(JobId::as_str), limit],
                 |row| row.get(0),
             )?;
             parsed(rows)
