@@ -18,6 +18,7 @@ use crate::http::HttpClient;
 use crate::link::Link;
 use crate::signed::Signer;
 
+mod answer;
 mod changes;
 mod direct;
 mod events;

@@ -14,16 +14,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::events::EventReader;
-use super::exchange::{Refusal, classify, media_type, read_bounded, read_refusal};
+use super::answer::{Failed, read_answer};
+use super::exchange::{Refusal, media_type, read_refusal};
 use super::rpc::{
-    self, CallTool, Cancelled, ClientInfo, Contents, Incoming, Initialize, Initialized, ListPage,
-    METHOD_NOT_FOUND, Meta, Nothing, Outgoing, Page, Params, ProgressParams, ReadResource, STATELESS,
-    STATELESS_ERRORS, ToolResult, UNSUPPORTED_VERSION, WITH_SESSIONS,
+    self, CallTool, Cancelled, ClientInfo, Contents, Initialize, Initialized, ListPage, METHOD_NOT_FOUND,
+    Meta, Nothing, Outgoing, Page, Params, ReadResource, STATELESS, STATELESS_ERRORS, ToolResult,
+    UNSUPPORTED_VERSION, WITH_SESSIONS,
 };
 use super::{Address, Connector, Credentials};
 use crate::host::{
@@ -31,7 +31,6 @@ use crate::host::{
     ToolOutcome,
 };
 use crate::link::{CallOptions, DEFAULT_LIMIT_BYTES, Link, LinkError};
-use crate::progress::ProgressUpdate;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -192,8 +191,7 @@ impl DirectLink {
             return Err(read_refusal(response).await.into());
         }
         let session = response.headers().get(SESSION).cloned();
-        let opened: Initialized =
-            read_answer(response, id, DEFAULT_LIMIT_BYTES, None).await.map_err(answer_error)?;
+        let opened: Initialized = read_answer(response, id, DEFAULT_LIMIT_BYTES, None).await?;
         let version = HeaderValue::try_from(opened.protocol_version).map_err(|_| LinkError::BadSchema)?;
         let session = Session { id: session, version };
         self.notify(&session, "notifications/initialized", Nothing {}).await?;
@@ -266,12 +264,12 @@ impl DirectLink {
         let result = if response.status().is_success() {
             match read_answer(response, id, options.limit_bytes, options.progress.as_ref()).await {
                 Ok(value) => Ok(value),
-                Err(Answer::Rpc(error))
+                Err(Failed::Rpc(error))
                     if error.code == UNSUPPORTED_VERSION && matches!(generation, Generation::Stateless) =>
                 {
                     Err(Failure::Generation(error.into()))
                 }
-                Err(error) => Err(Failure::Link(answer_error(error))),
+                Err(error) => Err(Failure::Link(error.into())),
             }
         } else {
             Err(judge(generation, response).await)
@@ -374,91 +372,6 @@ async fn judge(generation: &Generation, response: reqwest::Response) -> Failure 
     };
     let error = refusal.into();
     if is_wrong { Failure::Generation(error) } else { Failure::Link(error) }
-}
-
-/// Why an answer with HTTP success is none.
-enum Answer {
-    Rpc(rpc::RpcError),
-    Link(LinkError),
-}
-
-impl From<LinkError> for Answer {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
-    }
-}
-
-fn answer_error(error: Answer) -> LinkError {
-    match error {
-        Answer::Rpc(error) => error.into(),
-        Answer::Link(error) => error,
-    }
-}
-
-/// Reads the answer to a request, whether it comes alone or at the end of a stream.
-async fn read_answer<T: DeserializeOwned>(
-    mut response: reqwest::Response,
-    id: u64,
-    limit: usize,
-    progress: Option<&mpsc::Sender<ProgressUpdate>>,
-) -> Result<T, Answer> {
-    match media_type(&response) {
-        "application/json" => {
-            let body = read_bounded(&mut response, limit).await?;
-            take_result(rpc::read(&body)?, id)
-        }
-        "text/event-stream" => {
-            let mut reader = EventReader::new(limit);
-            while let Some(chunk) = response.chunk().await.map_err(|error| Answer::Link(classify(&error)))? {
-                for event in reader.push(&chunk)? {
-                    // The event that only names the stream has no data.
-                    if event.is_empty() {
-                        continue;
-                    }
-                    let message = rpc::read::<T>(&event)?;
-                    if message.method.is_none() {
-                        return take_result(message, id);
-                    }
-                    if let Some(update) = progress.and_then(|_| progress_of(&message, id)) {
-                        // A caller that does not keep up misses reports, never the answer.
-                        let _ = progress.map(|updates| updates.try_send(update));
-                    }
-                }
-            }
-            Err(LinkError::ClosedEarly.into())
-        }
-        "" if response.status() != StatusCode::OK => {
-            Err(LinkError::Http { status: response.status().as_u16() }.into())
-        }
-        _ => Err(LinkError::BadJson.into()),
-    }
-}
-
-fn take_result<T>(message: Incoming<'_, T>, id: u64) -> Result<T, Answer> {
-    if let Some(error) = message.error {
-        // An error before the id could be read has none.
-        return if message.id.is_none_or(|answered| answered.is_null() || answered == id) {
-            Err(Answer::Rpc(error))
-        } else {
-            Err(LinkError::BadSchema.into())
-        };
-    }
-    match message.result {
-        Some(result) if message.id.is_some_and(|answered| answered == id) => Ok(result),
-        _ => Err(LinkError::BadSchema.into()),
-    }
-}
-
-fn progress_of<T>(message: &Incoming<'_, T>, id: u64) -> Option<ProgressUpdate> {
-    if message.method.as_deref() != Some("notifications/progress") {
-        return None;
-    }
-    let params: ProgressParams = serde::Deserialize::deserialize(message.params.as_ref()?).ok()?;
-    (params.progress_token == id).then_some(ProgressUpdate {
-        progress: params.progress,
-        total: params.total,
-        message: params.message,
-    })
 }
 
 fn encode<P: Serialize>(message: &Outgoing<'_, P>) -> Result<Bytes, LinkError> {
