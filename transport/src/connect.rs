@@ -2,8 +2,9 @@
 //! [`HttpClient`] for each server with plain routes.
 //!
 //! All of them share one pool of connections. A link of the newer protocol generation is a URL and a few
-//! words of state: each call is one POST, written and read here, because rmcp's own client keeps tasks and
-//! channels for each server and costs several times as much per call. A server that only knows the older
+//! words of state, and each call is one POST that is written and read here: the exact bytes can be signed,
+//! every answer is bounded, and a thousand idle links cost nothing. rmcp's own client keeps tasks and
+//! channels for each server; `examples/call_rate.rs` measures both. A server that only knows the older
 //! generation gets a session, made when it is first needed and made again when it is lost.
 
 use std::sync::Arc;
