@@ -22,7 +22,7 @@ use transport::link::{CallOptions, Link, LinkError};
 use crate::ask::Asked;
 use crate::hub::Hub;
 use crate::operations::Caller;
-use crate::store::Idempotent;
+use crate::store::{Idempotent, advance_negotiation};
 
 /// How long a worker may take to answer to an award, a void or a cancel.
 const AWARD_TIME: Duration = Duration::from_secs(10);
@@ -86,6 +86,11 @@ impl Performance {
         let negotiation = Box::new(self.negotiation.clone());
         self.happened.push_back(FlowEvent::Opened { negotiation, calls, deadline, job: None });
         self.perform().await
+    }
+
+    /// The negotiation as it stands.
+    pub fn into_negotiation(self) -> Negotiation {
+        self.negotiation
     }
 
     /// Awards a job; returns when a worker has accepted, all have refused, or it is in doubt, in which
@@ -183,7 +188,11 @@ impl Performance {
                     };
                 let store = self.hub.store();
                 let stored = store.append_with(&self.owner, self.hub.now(), events, idempotent).await;
-                self.hub.tell(&stored.map_err(|error| error.outward())?);
+                let stored = stored.map_err(|error| error.outward())?;
+                self.hub.tell(&stored);
+                for event in stored {
+                    advance_negotiation(&mut self.negotiation, event.event);
+                }
             }
             FlowAction::SendCalls(calls) => {
                 for worker_id in calls.into_keys() {
@@ -197,9 +206,9 @@ impl Performance {
             FlowAction::AskAgain => self.happened.push_back(FlowEvent::CancelRequested),
             FlowAction::StopWaiting => self.flights.abort_all(),
             FlowAction::Judge => {
-                self.negotiation.proposals.clone_from(self.flow.replies());
-                self.hub.note_holds(&self.negotiation);
-                let judgement: Judgement = self.hub.judge(&self.negotiation).await?;
+                let replies = self.flow.replies();
+                self.hub.note_holds(&self.negotiation, replies);
+                let judgement: Judgement = self.hub.judge(&self.negotiation, replies).await?;
                 self.happened.push_back(FlowEvent::Judged(Box::new(judgement)));
             }
             FlowAction::SendAward { worker_id, award } => {

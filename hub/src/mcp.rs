@@ -63,11 +63,8 @@ impl HubHost {
             let _ = forwarding.await;
         }
         Ok(match result {
-            Ok(mut value) => {
+            Ok(value) => {
                 let text = summary(operation.id, &value);
-                if operation.id == OperationName::NegotiateJob {
-                    crate::predecessor::add_proposal_keys(&mut value);
-                }
                 ToolOutcome {
                     structured: Some(value),
                     content: vec![text_block(text)],

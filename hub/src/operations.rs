@@ -22,6 +22,7 @@ pub use artifacts::stored_artifact;
 pub use table::{Operation, OperationName, operation, operations};
 
 use crate::hub::Hub;
+use crate::predecessor;
 use crate::principal::Principal;
 use crate::store::Invocation;
 
@@ -82,7 +83,10 @@ impl Hub {
     ) -> Result<Value, ErrorBody> {
         match name {
             OperationName::NegotiateJob => {
-                answer(self.negotiate_job(principal, parse(arguments)?, caller).await?)
+                let arguments: negotiate::NegotiateArguments = parse(arguments)?;
+                let prompt = arguments.prompt.clone();
+                let view = self.negotiate_job(principal, arguments, caller).await?;
+                predecessor::view_value(view, prompt.as_deref(), self.now()).map_err(|e| unwritable(&e))
             }
             OperationName::SelectJob => answer(self.select_job(principal, parse(arguments)?).await?),
             OperationName::DispatchJob => {
@@ -118,8 +122,10 @@ fn parse<T: DeserializeOwned>(arguments: Value) -> Result<T, ErrorBody> {
 }
 
 fn answer<T: serde::Serialize>(value: T) -> Result<Value, ErrorBody> {
-    serde_json::to_value(value).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written as JSON");
-        ErrorBody::new(ErrorCode::Internal, "the answer could not be written")
-    })
+    serde_json::to_value(value).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &serde_json::Error) -> ErrorBody {
+    tracing::error!(%error, "an answer could not be written as JSON");
+    ErrorBody::new(ErrorCode::Internal, "the answer could not be written")
 }

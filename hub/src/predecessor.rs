@@ -1,12 +1,16 @@
 //! The predecessor's wire forms at the hub: a call as text for its workers, their text as a proposal,
 //! and the keys that its client expects in a negotiation.
 
+use std::collections::BTreeMap;
+
 use protocol::call::Call;
 use protocol::error::ErrorCode;
-use protocol::proposal::{Outcome, Proposal, Reply};
+use protocol::negotiation::NegotiationView;
+use protocol::proposal::{Outcome, Reply};
 use protocol::requirement::{GpuScope, Requirement};
 use protocol::text;
-use serde_json::{Value, json};
+use protocol::units::Timestamp;
+use serde_json::{Map, Value, json};
 use transport::host::ToolOutcome;
 
 use crate::ask::worker_error;
@@ -76,23 +80,36 @@ pub fn read_proposal(call: &Call, outcome: &ToolOutcome) -> Reply {
     }
 }
 
-/// Adds the predecessor's keys to a negotiation: `timestamp`, `user_prompt`, and `type`, `data`,
-/// `status` in each proposal.
-pub fn add_proposal_keys(view: &mut Value) {
-    let Some(proposals) = view.get_mut("proposals").and_then(Value::as_object_mut) else { return };
-    for (worker, reply) in proposals {
-        let Some(fields) = reply.as_object_mut() else { continue };
-        if fields.contains_key("proposal_id") {
-            let proposal = serde_json::from_value::<Proposal>(Value::Object(fields.clone()));
-            let text = proposal.map(|proposal| text::render(&proposal, None)).unwrap_or_default();
-            let data = json!({ "worker_id": worker, "proposal": text });
-            fields.insert("type".to_owned(), json!("agentic_proposal"));
-            fields.insert("status".to_owned(), json!(data.to_string()));
-            fields.insert("data".to_owned(), data);
-        } else {
-            let message = fields.get("error").and_then(|error| error.get("message")).cloned();
-            fields.insert("type".to_owned(), json!("error"));
-            fields.insert("message".to_owned(), message.unwrap_or_default());
+/// A negotiation as JSON with the predecessor's keys beside ours: `timestamp` and `user_prompt`, and
+/// in each proposal `type`, `data` and `status`, or `message` where there is none.
+pub fn view_value(
+    view: NegotiationView,
+    prompt: Option<&str>,
+    now: Timestamp,
+) -> Result<Value, serde_json::Error> {
+    let mut proposals = Map::with_capacity(view.proposals.len());
+    for (worker, reply) in &view.proposals {
+        let mut value = serde_json::to_value(reply)?;
+        let Some(fields) = value.as_object_mut() else { continue };
+        match reply {
+            Reply::Proposal(proposal) => {
+                let data = json!({ "worker_id": worker, "proposal": text::render(proposal, None) });
+                fields.insert("type".to_owned(), json!("agentic_proposal"));
+                fields.insert("status".to_owned(), json!(data.to_string()));
+                fields.insert("data".to_owned(), data);
+            }
+            Reply::Missing(missing) => {
+                fields.insert("type".to_owned(), json!("error"));
+                fields.insert("message".to_owned(), json!(missing.error.message));
+            }
         }
+        proposals.insert(worker.to_string(), value);
     }
+    let mut value = serde_json::to_value(NegotiationView { proposals: BTreeMap::new(), ..view })?;
+    value["proposals"] = Value::Object(proposals);
+    #[expect(clippy::cast_precision_loss, reason = "seconds with enough digits")]
+    let seconds = now.as_millis() as f64 / 1000.0;
+    value["timestamp"] = json!(seconds);
+    value["user_prompt"] = json!(prompt);
+    Ok(value)
 }

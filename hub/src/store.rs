@@ -22,6 +22,7 @@ use protocol::units::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use fold::advance_negotiation;
 pub use query::{Idempotent, JobFilter, NegotiationRow, WorkerRow};
 pub use writer::CommitTimes;
 use writer::{Message, Writer};

@@ -107,20 +107,22 @@ pub struct NegotiationView {
     pub selection: Option<Selection>,
 }
 
-impl From<&Negotiation> for NegotiationView {
-    fn from(negotiation: &Negotiation) -> Self {
+impl From<Negotiation> for NegotiationView {
+    fn from(negotiation: Negotiation) -> Self {
+        let Understanding { requirement, intent, weights, not_understood, missing, .. } =
+            negotiation.understanding;
         Self {
-            negotiation_id: negotiation.negotiation_id.clone(),
-            requirement: negotiation.understanding.requirement.clone(),
-            intent: negotiation.understanding.intent,
-            weights: negotiation.understanding.weights.clone(),
-            not_understood: negotiation.understanding.not_understood.clone(),
-            missing: negotiation.understanding.missing.clone(),
-            proposals: negotiation.proposals.clone(),
-            evaluations: negotiation.evaluations.clone(),
-            excluded: negotiation.excluded.clone(),
+            negotiation_id: negotiation.negotiation_id,
+            requirement,
+            intent,
+            weights,
+            not_understood,
+            missing,
+            proposals: negotiation.proposals,
+            evaluations: negotiation.evaluations,
+            excluded: negotiation.excluded,
             elapsed_seconds: negotiation.elapsed_seconds,
-            selection: negotiation.selection.clone(),
+            selection: negotiation.selection,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Hub {
         let worker = named_worker(&negotiation, arguments.proposal_id.as_ref())?;
         let chosen = negotiation.selection.as_ref().and_then(|selection| selection.worker_id.clone());
         if worker.is_none() && chosen.is_none() {
-            return Ok(answer(&negotiation));
+            return Ok(answer(negotiation));
         }
         let job_id = JobId::mint(self.draw());
         let idempotent =
@@ -168,7 +168,7 @@ impl Hub {
         let performance = performance
             .ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no negotiation {id}")))?;
         performance.award(job, worker, idempotent).await?;
-        Ok(answer(&self.find_negotiation(principal, &id).await?))
+        Ok(answer(self.find_negotiation(principal, &id).await?))
     }
 
     /// The answer that an idempotency key already has.
@@ -192,7 +192,7 @@ impl Hub {
         }
         let job = self.find_job(principal, &job_id).await?;
         let Some(id) = job.negotiation_id else { return Ok(None) };
-        Ok(Some(answer(&self.find_negotiation(principal, &id).await?)))
+        Ok(Some(answer(self.find_negotiation(principal, &id).await?)))
     }
 }
 
@@ -218,10 +218,10 @@ fn named_worker(
     Ok(Some(worker.clone()))
 }
 
-fn answer(negotiation: &Negotiation) -> DispatchAnswer {
+fn answer(negotiation: Negotiation) -> DispatchAnswer {
     DispatchAnswer {
-        negotiation: NegotiationView::from(negotiation),
         receipt: negotiation.receipt.clone(),
         job_id: negotiation.job_id.clone(),
+        negotiation: NegotiationView::from(negotiation),
     }
 }

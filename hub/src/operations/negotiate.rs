@@ -157,7 +157,7 @@ impl Hub {
         };
         let hold = arguments.hold;
         let negotiation = self.negotiate(principal, arguments.into_request(), mode, hold, caller).await?;
-        Ok(NegotiationView::from(&negotiation))
+        Ok(NegotiationView::from(negotiation))
     }
 
     /// Asks the fleet, judges the answers, and chooses unless the mode is to ask only.
@@ -201,26 +201,29 @@ impl Hub {
         negotiation.excluded = excluded;
         let hold = hold.then(|| self.hold());
         let asked = self.calls(&negotiation, candidates, seconds, hold);
-        let id = negotiation.negotiation_id.clone();
         let mut performance = Performance::new(self.clone(), negotiation, caller.clone());
         performance.ask(asked, seconds).await?;
         if caller.cancelled.is_cancelled() {
             return Err(gone());
         }
-        self.find_negotiation(principal, &id).await
+        Ok(marked(performance.into_negotiation()))
     }
 
     /// Audits, evaluates and, unless the mode is to ask only, selects.
-    pub(crate) async fn judge(&self, negotiation: &Negotiation) -> Result<Judgement, ErrorBody> {
-        let knowledge = self.knowledge(negotiation).await?;
-        let input = input(negotiation, &knowledge);
+    pub(crate) async fn judge(
+        &self,
+        negotiation: &Negotiation,
+        replies: &BTreeMap<WorkerId, Reply>,
+    ) -> Result<Judgement, ErrorBody> {
+        let knowledge = self.knowledge(negotiation, replies).await?;
+        let input = input(negotiation, replies, &knowledge);
         let evaluations = evaluate(&input);
         let selection = if negotiation.mode == Mode::Satisfy {
             None
         } else {
             Some(choose(negotiation, &input, &evaluations, &negotiation.request.strategies)?)
         };
-        let evidence = evidence(negotiation, &evaluations, self.now());
+        let evidence = evidence(&negotiation.negotiation_id, replies, &evaluations, self.now());
         Ok(Judgement { evaluations, selection, evidence })
     }
 
@@ -294,8 +297,8 @@ impl Hub {
     }
 
     /// Takes note of the holds that proposals came with, so that the truth of mock sites stays known.
-    pub(crate) fn note_holds(&self, negotiation: &Negotiation) {
-        for (worker, reply) in &negotiation.proposals {
+    pub(crate) fn note_holds(&self, negotiation: &Negotiation, replies: &BTreeMap<WorkerId, Reply>) {
+        for (worker, reply) in replies {
             if let Some(proposal) = reply.proposal()
                 && let Some(until) = proposal.hold_until
             {
@@ -314,12 +317,16 @@ impl Hub {
         .unwrap_or_default()
     }
 
-    async fn knowledge(&self, negotiation: &Negotiation) -> Result<Knowledge, ErrorBody> {
+    async fn knowledge(
+        &self,
+        negotiation: &Negotiation,
+        replies: &BTreeMap<WorkerId, Reply>,
+    ) -> Result<Knowledge, ErrorBody> {
         let now = self.now();
         let understanding = &negotiation.understanding;
         let mut truth = BTreeMap::new();
         let mut known_taken = BTreeSet::new();
-        for (worker, reply) in &negotiation.proposals {
+        for (worker, reply) in replies {
             let Some(proposal) = reply.proposal() else { continue };
             let Some(site) = self.fleet().get(worker).and_then(|member| member.site.clone()) else {
                 continue;
@@ -346,14 +353,8 @@ impl Hub {
         id: &NegotiationId,
     ) -> Result<Negotiation, ErrorBody> {
         let found = self.store().negotiation(principal.sees(), id.clone()).await.map_err(|e| e.outward())?;
-        let mut negotiation = found
-            .ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("there is no negotiation {id}")))?;
-        for (worker, reply) in &mut negotiation.proposals {
-            if let (Reply::Proposal(proposal), Some(judged)) = (reply, negotiation.evaluations.get(worker)) {
-                negotiation::audit::mark_verified(proposal, &judged.audit);
-            }
-        }
-        Ok(negotiation)
+        let missing = || ErrorBody::new(ErrorCode::NotFound, format!("there is no negotiation {id}"));
+        found.map(marked).ok_or_else(missing)
     }
 
     pub(super) async fn select_job(
@@ -362,11 +363,11 @@ impl Hub {
         arguments: SelectArguments,
     ) -> Result<NegotiationView, ErrorBody> {
         let mut negotiation = self.find_negotiation(principal, &arguments.negotiation_id).await?;
-        let knowledge = self.knowledge(&negotiation).await?;
-        let input = input(&negotiation, &knowledge);
+        let knowledge = self.knowledge(&negotiation, &negotiation.proposals).await?;
+        let input = input(&negotiation, &negotiation.proposals, &knowledge);
         let selection = choose(&negotiation, &input, &negotiation.evaluations, &arguments.strategies)?;
         negotiation.selection = Some(selection);
-        Ok(NegotiationView::from(&negotiation))
+        Ok(NegotiationView::from(negotiation))
     }
 
     pub(super) async fn explain_negotiation(
@@ -414,14 +415,28 @@ fn factors(requirement: &Requirement, weights: &Weights) -> Vec<Factor> {
     matching::factors::factors(requirement, weights.0.keys().copied())
 }
 
-fn input<'a>(negotiation: &'a Negotiation, knowledge: &'a Knowledge) -> EvaluationInput<'a> {
+/// Marks the factor values that the hub has checked itself.
+fn marked(mut negotiation: Negotiation) -> Negotiation {
+    for (worker, reply) in &mut negotiation.proposals {
+        if let (Reply::Proposal(proposal), Some(judged)) = (reply, negotiation.evaluations.get(worker)) {
+            negotiation::audit::mark_verified(proposal, &judged.audit);
+        }
+    }
+    negotiation
+}
+
+fn input<'a>(
+    negotiation: &'a Negotiation,
+    replies: &'a BTreeMap<WorkerId, Reply>,
+    knowledge: &'a Knowledge,
+) -> EvaluationInput<'a> {
     EvaluationInput {
         requirement: &negotiation.understanding.requirement,
         factors: &knowledge.factors,
         weights: &negotiation.understanding.weights,
         mode: negotiation.audit_mode,
         method: Method::default(),
-        proposals: &negotiation.proposals,
+        proposals: replies,
         truth: &knowledge.truth,
         trust: &knowledge.trust,
         named: &negotiation.request.workers,
@@ -457,13 +472,12 @@ fn unknown_strategy(error: &UnknownStrategy) -> ErrorBody {
 
 /// What the answers taught about the workers.
 fn evidence(
-    negotiation: &Negotiation,
+    id: &NegotiationId,
+    replies: &BTreeMap<WorkerId, Reply>,
     evaluations: &BTreeMap<WorkerId, Evaluation>,
     now: Timestamp,
 ) -> Vec<TrustEvidence> {
-    let id = &negotiation.negotiation_id;
-    negotiation
-        .proposals
+    replies
         .iter()
         .flat_map(|(worker, reply)| {
             let claims = evaluations

@@ -125,27 +125,31 @@ fn end(job: &mut Job, state: JobState, at: Timestamp, error: Option<ErrorBody>) 
 }
 
 /// Applies an event to a negotiation; the first one makes it.
-pub fn fold_negotiation(negotiation: &mut Option<Negotiation>, stored: &StoredEvent) {
-    if let Event::NegotiationOpened { negotiation: opened } = &stored.event {
-        *negotiation = Some((**opened).clone());
-        return;
+pub fn fold_negotiation(negotiation: &mut Option<Negotiation>, event: Event) {
+    match (negotiation, event) {
+        (slot, Event::NegotiationOpened { negotiation: opened }) => *slot = Some(*opened),
+        (Some(negotiation), event) => advance_negotiation(negotiation, event),
+        (None, _) => {}
     }
-    let Some(negotiation) = negotiation else { return };
-    match &stored.event {
+}
+
+/// Applies a later event to a negotiation.
+pub fn advance_negotiation(negotiation: &mut Negotiation, event: Event) {
+    match event {
         Event::NegotiationDecided { proposals, evaluations, selection, elapsed_seconds, .. } => {
-            negotiation.proposals.clone_from(proposals);
-            negotiation.evaluations.clone_from(evaluations);
-            negotiation.selection.clone_from(selection);
-            negotiation.elapsed_seconds = *elapsed_seconds;
+            negotiation.proposals = proposals;
+            negotiation.evaluations = evaluations;
+            negotiation.selection = selection;
+            negotiation.elapsed_seconds = elapsed_seconds;
             negotiation.stage = Stage::Decided;
         }
-        Event::JobAccepted { job } => negotiation.job_id = Some(job.job_id.clone()),
+        Event::JobAccepted { job } => negotiation.job_id = Some(job.job_id),
         Event::AwardOffered { .. } => negotiation.stage = Stage::Awarding,
         Event::AwardAnswered { receipt, .. } => {
             if receipt.status == ReceiptStatus::Success {
                 negotiation.stage = Stage::Awarded;
             }
-            negotiation.receipt = Some(receipt.clone());
+            negotiation.receipt = Some(receipt);
         }
         Event::AwardsExhausted { .. } => negotiation.stage = Stage::Refused,
         _ => {}

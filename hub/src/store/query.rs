@@ -143,7 +143,7 @@ impl Store {
             let mut rows = query.query([id.as_str()])?;
             let mut negotiation = None;
             while let Some(row) = rows.next()? {
-                fold_negotiation(&mut negotiation, &read_event(row)?);
+                fold_negotiation(&mut negotiation, read_event(row)?.event);
             }
             Ok(negotiation.filter(|n: &Negotiation| owner.is_none_or(|owner| n.owner == owner)))
         })
