@@ -58,7 +58,11 @@ impl Hub {
         };
         let arguments: Object = arguments.as_object().cloned().unwrap_or_default();
         let reply = match member.link.call("ask_secretary", &arguments, options).await {
-            Ok(outcome) if is_legacy => predecessor::read_proposal(&call, &outcome),
+            Ok(outcome) if is_legacy => {
+                // While its model thinks it answers nothing else: this is its sign of life.
+                member.heard(self.now(), None);
+                predecessor::read_proposal(&call, &outcome)
+            }
             Ok(outcome) => read_proposal(&call, outcome),
             Err(error) => Reply::missing(error.outcome(), error.code(), error.to_string()),
         };

@@ -20,12 +20,16 @@ use transport::host::Object;
 use transport::link::{CallOptions, Link, LinkError};
 
 use crate::ask::Asked;
+use crate::fleet::Member;
 use crate::hub::Hub;
 use crate::operations::Caller;
+use crate::predecessor;
 use crate::store::{Idempotent, advance_negotiation};
 
 /// How long a worker may take to answer to an award, a void or a cancel.
 const AWARD_TIME: Duration = Duration::from_secs(10);
+/// The same for a predecessor's worker: its model submits, then watches the job for at least 10 s.
+const LEGACY_AWARD_TIME: Duration = Duration::from_secs(120);
 
 /// One negotiation being performed.
 pub(crate) struct Performance {
@@ -41,6 +45,8 @@ pub(crate) struct Performance {
     happened: VecDeque<FlowEvent>,
     /// Remembered together with the first event that accepts the job.
     idempotent: Option<Idempotent>,
+    /// The attempt whose award was out when the hub stopped: it may have been sent.
+    interrupted: Option<AttemptNumber>,
 }
 
 impl Performance {
@@ -54,6 +60,7 @@ impl Performance {
         Self {
             hub,
             owner: negotiation.owner.clone(),
+            interrupted: flow.live_award().map(|(_, attempt)| attempt),
             caller,
             flow,
             negotiation,
@@ -179,7 +186,8 @@ impl Performance {
 
     async fn act(&mut self, action: FlowAction) -> Result<(), ErrorBody> {
         match action {
-            FlowAction::Store(events) => {
+            FlowAction::Store(mut events) => {
+                events.extend(events.iter().filter_map(predecessor::unknown_end).collect::<Vec<_>>());
                 let idempotent =
                     if events.iter().any(|e| matches!(e, protocol::event::Event::JobAccepted { .. })) {
                         self.idempotent.take()
@@ -212,7 +220,8 @@ impl Performance {
                 self.happened.push_back(FlowEvent::Judged(Box::new(judgement)));
             }
             FlowAction::SendAward { worker_id, award } => {
-                let event = self.hub.send_award(&worker_id, &award).await;
+                let is_again = self.interrupted == Some(award.attempt);
+                let event = self.hub.send_award(&worker_id, &award, is_again).await;
                 self.happened.push_back(event);
             }
             FlowAction::SendVoid { worker_id, proposal_id, job_id, attempt } => {
@@ -242,13 +251,17 @@ impl Hub {
         self.fleet().get(worker_id).map(|member| member.link.clone())
     }
 
-    /// Offers an award and says what came of it.
-    async fn send_award(&self, worker_id: &WorkerId, award: &Award) -> FlowEvent {
+    /// Offers an award and says what came of it. `is_again` says that it may have been sent before.
+    async fn send_award(&self, worker_id: &WorkerId, award: &Award, is_again: bool) -> FlowEvent {
         let attempt = award.attempt;
-        let Some(link) = self.link(worker_id) else { return FlowEvent::AwardNotSent { attempt } };
+        let Some(member) = self.fleet().get(worker_id) else { return FlowEvent::AwardNotSent { attempt } };
+        if member.particulars.key.is_none() {
+            return self.send_legacy_award(&member, award, is_again).await;
+        }
+        let link = &member.link;
         let allocation = self.allocation_of(worker_id, &award.requirement);
         self.taken().award(worker_id, &award.proposal_id, allocation, self.now());
-        let event = match receipt(&*link, "submit", json!({ "award": award })).await {
+        let event = match receipt(&**link, "submit", json!({ "award": award })).await {
             Ok(receipt) if receipt.job_id == award.job_id && receipt.attempt == attempt => {
                 FlowEvent::AwardAnswered { receipt }
             }
@@ -264,6 +277,27 @@ impl Hub {
         event
     }
 
+    /// Hands an award to a predecessor's worker as text. It starts a job for each text and knows none
+    /// of them again, so nothing is sent twice, and what brings no answer stays in doubt.
+    async fn send_legacy_award(&self, member: &Member, award: &Award, is_again: bool) -> FlowEvent {
+        let worker_id = &member.particulars.worker_id;
+        let in_doubt = |why: &str| predecessor::in_doubt(award, worker_id, why, self.now());
+        if is_again {
+            return FlowEvent::AwardAnswered { receipt: in_doubt(predecessor::INTERRUPTED) };
+        }
+        let arguments = json!({ "request": predecessor::render_award(award) });
+        let arguments: Object = arguments.as_object().cloned().unwrap_or_default();
+        let options = CallOptions::until(Instant::now() + LEGACY_AWARD_TIME);
+        let receipt = match member.link.call("submit", &arguments, options).await {
+            Ok(outcome) => predecessor::read_receipt(award, worker_id, &outcome, self.now()),
+            Err(error) if error.is_unsent() => {
+                return FlowEvent::AwardNotSent { attempt: award.attempt };
+            }
+            Err(error) => in_doubt(&error.to_string()),
+        };
+        FlowEvent::AwardAnswered { receipt }
+    }
+
     /// Withdraws an award and says what came of it.
     async fn send_void(
         &self,
@@ -272,9 +306,16 @@ impl Hub {
         job_id: &JobId,
         attempt: AttemptNumber,
     ) -> FlowEvent {
-        let Some(link) = self.link(worker_id) else { return FlowEvent::VoidUnanswered { attempt } };
+        let Some(member) = self.fleet().get(worker_id) else { return FlowEvent::VoidUnanswered { attempt } };
+        if member.particulars.key.is_none() {
+            // It takes nothing back: whether the award was sent cannot be told, and it is too late.
+            let (job_id, proposal_id) = (job_id.clone(), proposal_id.clone());
+            let why = predecessor::INTERRUPTED;
+            let receipt = predecessor::unfollowed(job_id, worker_id, attempt, proposal_id, why, self.now());
+            return FlowEvent::VoidAnswered { receipt };
+        }
         let arguments = json!({"job_id": job_id, "attempt": attempt});
-        match receipt(&*link, "void_attempt", arguments).await {
+        match receipt(&*member.link, "void_attempt", arguments).await {
             Ok(receipt) => {
                 if receipt.status == ReceiptStatus::Failed {
                     self.taken().release(worker_id, proposal_id);

@@ -222,15 +222,7 @@ fn summary(id: OperationName, value: &Value) -> String {
                 None => format!("{asked} workers asked in negotiation {}.", text(&value["negotiation_id"])),
             }
         }
-        OperationName::DispatchJob => {
-            let receipt = &value["receipt"];
-            format!(
-                "{} at {}: job {}",
-                text(&receipt["status"]),
-                text(&receipt["worker_id"]),
-                text(&value["job_id"])
-            )
-        }
+        OperationName::DispatchJob => crate::predecessor::dispatch_text(value),
         OperationName::GetJob | OperationName::CancelJob => {
             format!("job {} is {}", text(&value["job_id"]), text(&value["state"]))
         }

@@ -53,7 +53,7 @@ pub struct Receipt {
     pub proposal_id: ProposalId,
     /// When the worker wrote the award to its ledger.
     pub received_at: Timestamp,
-    /// Why it was refused.
+    /// Why it was refused; with `SUCCESS`, why nobody can tell how the attempt goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
 }

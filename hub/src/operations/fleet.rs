@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::Member;
 use crate::hub::Hub;
+use crate::predecessor::truth_by_provider;
 
 /// Which workers to show.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -65,8 +66,10 @@ pub struct Export {
 /// What is true of one worker.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct WorkerTruth {
-    /// The complete facts, for a mock site.
-    pub truth: Option<Facts>,
+    /// By category and provider: what is true of a mock site, the static metadata of a real one.
+    pub truth: BTreeMap<String, BTreeMap<String, Value>>,
+    /// The same as the complete facts, for a mock site.
+    pub facts: Option<Facts>,
     /// Its providers by category.
     pub registry: BTreeMap<String, Vec<String>>,
     /// Their static metadata, and the kind of site.
@@ -141,10 +144,13 @@ impl Hub {
             let kind = particulars.manifest.archetype.clone().unwrap_or_else(|| "unknown".to_owned());
             archetypes.entry(kind.clone()).or_default().push(id.clone());
             let taken = self.taken().of(&id);
+            let facts = member.site.as_ref().map(|site| site.truth(tick, &taken));
+            let providers = &particulars.manifest.providers;
             ground_truth.insert(
                 id,
                 WorkerTruth {
-                    truth: member.site.as_ref().map(|site| site.truth(tick, &taken)),
+                    truth: facts.as_ref().map_or_else(|| providers.clone(), truth_by_provider),
+                    facts,
                     registry: registry(&member),
                     metadata: json!({
                         "archetype": kind,
