@@ -86,6 +86,48 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code, in the order of their definition.
+    pub const ALL: [Self; 38] = [
+        Self::Auth,
+        Self::Skew,
+        Self::Replay,
+        Self::Challenge,
+        Self::Scope,
+        Self::Origin,
+        Self::NotFound,
+        Self::NameTaken,
+        Self::Superseded,
+        Self::Json,
+        Self::Field,
+        Self::Size,
+        Self::Method,
+        Self::EmptyRequest,
+        Self::Tool,
+        Self::Strategy,
+        Self::State,
+        Self::JobTerminal,
+        Self::NoWorker,
+        Self::JobIncomplete,
+        Self::JobKindUnsupported,
+        Self::Job,
+        Self::JobFailed,
+        Self::JobTimeout,
+        Self::Cancelled,
+        Self::ProposalUnknown,
+        Self::HoldExpired,
+        Self::CapacityTaken,
+        Self::Stale,
+        Self::ChecksumMismatch,
+        Self::IdempotencyConflict,
+        Self::UpstreamTimeout,
+        Self::UpstreamDown,
+        Self::UpstreamBad,
+        Self::UpstreamSize,
+        Self::Busy,
+        Self::Storage,
+        Self::Internal,
+    ];
+
     /// The HTTP status that goes with the code.
     #[must_use]
     pub const fn status(self) -> u16 {

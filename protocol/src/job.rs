@@ -318,8 +318,7 @@ impl std::fmt::Display for JobState {
     }
 }
 
-/// Where one try stands (research/reliability.md 4.3 names them; `lost` and `disconnected` exist
-/// for attempts only).
+/// Where one try stands. `Lost` and `Disconnected` exist for attempts only, never for jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptState {

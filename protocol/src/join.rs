@@ -1,5 +1,5 @@
-//! How a worker joins (research/reliability.md 3.2): a challenge in both directions under the join
-//! secret, a key per worker, and from then on signed requests.
+//! How a worker joins: a challenge in both directions under the join secret, a key per worker, and
+//! from then on signed requests.
 //!
 //! ```text
 //! worker -> hub  POST /v1/join/start   JoinStart
