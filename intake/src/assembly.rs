@@ -7,6 +7,7 @@ mod names;
 mod packages;
 mod times;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use protocol::job::JobSpec;
@@ -70,8 +71,9 @@ pub fn assemble(mut findings: Vec<Finding>) -> Assembled {
     packages::assemble(&findings, &mut assembled);
     amounts::assemble(&findings, &mut assembled);
     gpus::assemble(&findings, &mut assembled);
-    names::assemble(&findings, &mut assembled);
-    storage(&findings, &mut assembled);
+    let said = names::Said::in_all(&findings);
+    names::assemble(&findings, &said, &mut assembled);
+    storage(&findings, &said, &mut assembled);
     mpi(&findings, &mut assembled);
     times::assemble(&findings, &mut assembled);
     budget(&findings, &mut assembled);
@@ -81,11 +83,11 @@ pub fn assemble(mut findings: Vec<Finding>) -> Assembled {
     assembled
 }
 
-fn storage(findings: &[Finding], assembled: &mut Assembled) {
+fn storage(findings: &[Finding], said: &names::Said<'_>, assembled: &mut Assembled) {
     let mut last: Option<(usize, usize)> = None;
     for finding in findings {
         let Meaning::Storage { kind, free_gib } = &finding.meaning else { continue };
-        let denied = kind.as_ref().is_some_and(|kind| names::is_forbidden(findings, NameList::Storage, kind));
+        let denied = kind.as_ref().is_some_and(|kind| said.forbids(NameList::Storage, kind));
         if denied {
             assembled.refuse(finding, "contradicts another part of the request about storage");
             continue;
@@ -152,10 +154,15 @@ fn budget(findings: &[Finding], assembled: &mut Assembled) {
 }
 
 fn labels(findings: &[Finding], assembled: &mut Assembled) {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for finding in findings {
+        if let Meaning::Label(key, value) = &finding.meaning {
+            values.entry(key).or_default().insert(value);
+        }
+    }
     for finding in findings {
         let Meaning::Label(key, value) = &finding.meaning else { continue };
-        let differs = |other: &&Finding| matches!(&other.meaning, Meaning::Label(other_key, other_value) if other_key == key && other_value != value);
-        if findings.iter().any(|other| differs(&other)) {
+        if values.get(key.as_str()).is_some_and(|values| values.len() > 1) {
             assembled.refuse(finding, "contradicts another part of the request about labels");
         } else if assembled.requirement.labels.len() < MAX_ENTRIES {
             assembled.requirement.labels.insert(key.clone(), value.clone());

@@ -1,156 +1,7 @@
-//! English: one spelling for words that have several, and the words that carry no demand.
+//! English: the words that carry no demand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::LazyLock;
-
-/// Other spellings and frequent slips, with the spelling that the matchers use.
-const SPELLINGS: &[(&str, &str)] = &[
-    ("\u{d7}", "x"),
-    ("minimize", "minimise"),
-    ("minimized", "minimise"),
-    ("minimised", "minimise"),
-    ("minimizing", "minimise"),
-    ("minimising", "minimise"),
-    ("minimizes", "minimise"),
-    ("minimises", "minimise"),
-    ("minimal", "minimum"),
-    ("optimize", "optimise"),
-    ("optimizing", "optimise"),
-    ("optimising", "optimise"),
-    ("optimized", "optimise"),
-    ("optimised", "optimise"),
-    ("prioritize", "prioritise"),
-    ("prioritizing", "prioritise"),
-    ("prioritising", "prioritise"),
-    ("maximize", "maximise"),
-    ("maximizing", "maximise"),
-    ("maximising", "maximise"),
-    ("containerized", "containerised"),
-    ("containerize", "containerised"),
-    ("containerised", "containerised"),
-    ("labeled", "labelled"),
-    ("canceled", "cancelled"),
-    ("utilize", "use"),
-    ("utilizing", "using"),
-    ("utilise", "use"),
-    ("utilising", "using"),
-    ("center", "centre"),
-    ("centers", "centres"),
-    ("modeling", "modelling"),
-    ("annualization", "annualisation"),
-    ("analyze", "analyse"),
-    ("normalize", "normalise"),
-    ("infinband", "infiniband"),
-    ("infiniban", "infiniband"),
-    ("infininband", "infiniband"),
-    ("inifiniband", "infiniband"),
-    ("infinibad", "infiniband"),
-    ("infiband", "infiniband"),
-    ("kuberntes", "kubernetes"),
-    ("kubernets", "kubernetes"),
-    ("kubernetees", "kubernetes"),
-    ("kubenetes", "kubernetes"),
-    ("kuberenetes", "kubernetes"),
-    ("singularty", "singularity"),
-    ("singulrity", "singularity"),
-    ("singularoty", "singularity"),
-    ("aptainer", "apptainer"),
-    ("apptaner", "apptainer"),
-    ("pod-man", "podman"),
-    ("slrum", "slurm"),
-    ("slurn", "slurm"),
-    ("luster", "lustre"),
-    ("ethernt", "ethernet"),
-    ("etherent", "ethernet"),
-    ("cheepest", "cheapest"),
-    ("cheapst", "cheapest"),
-    ("chepest", "cheapest"),
-    ("fastes", "fastest"),
-    ("soonst", "soonest"),
-    ("imediately", "immediately"),
-    ("immediatly", "immediately"),
-    ("immediatley", "immediately"),
-    ("immedietly", "immediately"),
-    ("tommorow", "tomorrow"),
-    ("tommorrow", "tomorrow"),
-    ("tomorow", "tomorrow"),
-    ("tonite", "tonight"),
-    ("2nite", "tonight"),
-    ("budjet", "budget"),
-    ("buget", "budget"),
-    ("bugdet", "budget"),
-    ("doller", "dollar"),
-    ("dollers", "dollars"),
-    ("memroy", "memory"),
-    ("memmory", "memory"),
-    ("momory", "memory"),
-    ("stroage", "storage"),
-    ("storge", "storage"),
-    ("nodse", "nodes"),
-    ("ndoes", "nodes"),
-    ("noeds", "nodes"),
-    ("noes", "nodes"),
-    ("croes", "cores"),
-    ("coers", "cores"),
-    ("cors", "cores"),
-    ("gups", "gpus"),
-    ("gpu's", "gpus"),
-    ("gpuss", "gpus"),
-    ("gpsu", "gpus"),
-    ("cpu's", "cpus"),
-    ("h100's", "h100s"),
-    ("a100's", "a100s"),
-    ("hrs", "hours"),
-    ("hourse", "hours"),
-    ("huors", "hours"),
-    ("minuts", "minutes"),
-    ("minuets", "minutes"),
-    ("deadine", "deadline"),
-    ("dedline", "deadline"),
-    ("dead-line", "deadline"),
-    ("atleast", "at-least"),
-    ("verison", "version"),
-    ("versoin", "version"),
-    ("verions", "version"),
-    ("version:", "version"),
-    ("backtset", "backtest"),
-    ("bactest", "backtest"),
-    ("back-test", "backtest"),
-    ("back-testing", "backtesting"),
-    ("forrest", "forest"),
-    ("forst", "forest"),
-    ("thier", "their"),
-    ("wtih", "with"),
-    ("wiht", "with"),
-    ("w/", "with"),
-    ("u", "you"),
-    ("whith", "with"),
-    ("nad", "and"),
-    ("adn", "and"),
-    ("teh", "the"),
-    ("pls", "please"),
-    ("plz", "please"),
-    ("thx", "thanks"),
-    ("dont", "don't"),
-    ("doesnt", "doesn't"),
-    ("cant", "can't"),
-    ("isnt", "isn't"),
-    ("im", "i'm"),
-    ("ive", "i've"),
-    ("whats", "what's"),
-    ("gotta", "must"),
-    ("wanna", "want"),
-    ("gonna", "will"),
-    ("quickest", "quickest"),
-];
-
-static SPELLING: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| SPELLINGS.iter().copied().collect());
-
-/// The usual spelling of a word that is known to have another one.
-#[must_use]
-pub fn spelling(word: &str) -> Option<&'static str> {
-    SPELLING.get(word).copied()
-}
 
 /// Words of requests that say nothing that could be checked: function words, the words that people
 /// wrap a demand in, and the story around it. They are neither reported nor taken for packages.
@@ -217,7 +68,7 @@ ship short shorter should shouldn't show shows side similar simple simply simula
 simulations since single sir site sites situation six size sized slot slots slow small smaller so software solution solve
 solved solver some somebody somehow someone something sometime sometimes somewhat somewhere soon sooner sort sorted sorts
 sound sounds source space speak special specific specifically specification specified specify spec specs spend spin
-sporadic spot stack staff stage stand standard start started starting starts starts state stay step steps still stop
+sporadic stack staff stage stand standard start started starting starts starts state stay step steps still stop
 story straight strict strictly strong student study studies stuff style subject submission submit submitted submitting
 submits such sufficient sufficiently suggest suit suitable suite suited suits sunday super supervisor supply support
 supported supporting supports supposed sure system systems table take taken takes taking talk target task team tell ten term
@@ -248,7 +99,23 @@ protein-folding cfd md dft ab-initio monte carlo particle particles mesh lattice
 large-scale small-scale long-running short-running high-performance low-latency high-throughput multi-node single-node
 distributed shared memory-intensive compute-intensive compute-heavy embarrassingly
 first-come demo hackathon class course homework assignment lecture workshop tutorial prototype proof concept
-bro dude mate folks hiya howdy ciao greetings regards sincerely hmm um uh er oh ah haha lol yep yeah nope nah ta
+latest newest module modules llama bert gpt resnet gpt-2 vit diffusion spacy's
+protection gimme lemme kinda sorta advisor adviser advisors pi collaborators lab's labmate folding fold grant-funded exceed exceeds exceeding
+beefy hefty monster strong solid weekend's stick sticking thinking thought guess figure curious interested heads-up quickest yesterday's
+allowance afford affordability wallet cents charged billing paid paying pays invoice expense expensive pricey
+ideal idealy optimal optimum sweet ish alright sounds lovely brilliant awesome amazing cool neat super wonderful magic
+nothing-fancy fancy plain vanilla standard usual regular ordinary typical basic normal default
+overview purpose reasoning background context note notes ps btw additionally furthermore moreover finally lastly firstly secondly
+tune tuning sweep sweeps hyperparameter hyperparameters search grid-search screening scan scanning render rendering encode encoding
+preprocess preprocessing postprocess postprocessing post-processing pre-processing align alignment assemble assembly sequencing
+converge convergence equilibrate equilibration relaxation optimisation minimisation sampling trajectory trajectories docking
+drug discovery membrane ligand polymer crystal defect alloy battery catalyst surface fluid aerodynamics combustion wind ocean atmosphere seismic
+reactor plasma fusion neutron neutrino black-hole cosmology lensing survey telescope
+crash-test finite-element mesh meshes meshing geometry domain grid grids cells atoms particles molecules timesteps time-step
+embedding embeddings chatbot prompts tokenizer corpus captions segmentation detection recommender ranking forecasting forecast
+etl ingest ingestion analytics dashboards report reports spreadsheet
+hopefuly appreciated thank-you merci danke gracias cordially sincerely greetings
+everyday bro dude mate folks hiya howdy ciao greetings regards sincerely hmm um uh er oh ah haha lol yep yeah nope nah ta
 ";
 
 static PLAIN: LazyLock<HashSet<&str>> = LazyLock::new(|| PLAIN_WORDS.split_whitespace().collect());

@@ -366,6 +366,11 @@ pub fn software(name: &str) -> Option<Certainty> {
     }
 }
 
+/// The shipped names that mean nothing but software.
+pub fn software_names() -> impl Iterator<Item = &'static str> {
+    SOFTWARE.split_whitespace().filter(|name| software(name) == Some(Certainty::Certain))
+}
+
 /// The name of several words (or of another spelling) at `at`, and the position behind it.
 #[must_use]
 pub fn spelled_out_at(reading: &Reading<'_>, at: usize) -> Option<(&'static str, usize)> {

@@ -30,6 +30,7 @@ mod phrase;
 mod phrases;
 mod quantity;
 mod reading;
+mod spelling;
 mod token;
 mod vocabulary;
 mod weights;

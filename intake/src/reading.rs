@@ -32,6 +32,15 @@ impl<'t> Reading<'t> {
         Self { text, tokens, findings: Vec::new(), refusals: Vec::new(), taken }
     }
 
+    /// Replaces words by what was meant by them; what they cover in the text stays.
+    pub fn mend(&mut self, meant: impl Fn(&str) -> Option<&'static str>) {
+        for token in self.tokens.iter_mut().filter(|token| token.kind == Kind::Word) {
+            if let Some(word) = meant(&token.lower) {
+                token.lower = std::borrow::Cow::Borrowed(word);
+            }
+        }
+    }
+
     /// How many tokens there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -160,6 +160,15 @@ impl<'t> Lexer<'t> {
     /// Adds a word, cut before an ending that is a word of its own.
     fn push_word(&mut self, length: usize) {
         let word = &self.rest()[..length];
+        // "A100 x2"
+        if word.len() > 1
+            && word.starts_with(['x', 'X'])
+            && word[1..].bytes().all(|b| b.is_ascii_digit())
+            && word != "x86"
+        {
+            self.push(Kind::Word, 1);
+            return;
+        }
         if let Some(cut) = word.rfind('-') {
             let (head, tail) = (&word[..cut], &word[cut + 1..]);
             let tail_lower = tail.to_lowercase();
@@ -200,10 +209,23 @@ impl<'t> Lexer<'t> {
             return None;
         }
         let rest = self.rest();
-        let length = rest
-            .char_indices()
-            .find(|(at, c)| *at >= MAX_PATH_BYTES || c.is_whitespace() || ",;\"'`()[]{}<>|".contains(*c))
-            .map_or(rest.len(), |(at, _)| at);
+        let mut is_uri = false;
+        let mut length = rest.len();
+        for (at, c) in rest.char_indices() {
+            is_uri |= c == ':' && at > 0 && rest[at..].starts_with("://");
+            // Outside of a URI, a colon or equals sign stands between a key and its value.
+            let splits = matches!(c, ':' | '=') && !is_uri && !rest[at..].starts_with(":\\");
+            if at >= MAX_PATH_BYTES || c.is_whitespace() || splits || ",;\"'`()[]{}<>|".contains(c) {
+                length = at;
+                break;
+            }
+        }
+        let mut behind = rest[length..].chars();
+        let is_key =
+            matches!(behind.next(), Some('=' | ':')) && behind.next().is_some_and(|c| !c.is_whitespace());
+        if is_key {
+            return None;
+        }
         let chunk = rest[..length].trim_end_matches(['.', ',', ':', '!', '?']);
         is_path(chunk).then_some(chunk.len())
     }
@@ -323,7 +345,7 @@ fn lower(kind: Kind, text: &str) -> Cow<'_, str> {
     let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let lowered =
         if plain { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase().replace('\u{2019}', "'")) };
-    match crate::english::spelling(&lowered) {
+    match crate::spelling::usual(&lowered) {
         Some(usual) => Cow::Borrowed(usual),
         None => lowered,
     }

@@ -1,22 +1,52 @@
 //! Lists of names: what would do, and what must not be used.
 
+use std::collections::BTreeSet;
+
 use protocol::ids::WorkerId;
 
 use crate::assembly::{Assembled, MAX_ENTRIES};
 use crate::lexicon::{RUNTIMES, SITES};
 use crate::meaning::{Finding, Meaning, NameList};
 
-/// Whether the text forbids a name.
-pub fn is_forbidden(findings: &[Finding], list: NameList, name: &str) -> bool {
-    findings.iter().any(|finding| matches!(&finding.meaning, Meaning::Forbid(other, denied) if *other == list && denied == name))
+/// The names that a text accepts and forbids.
+pub struct Said<'f> {
+    accepted: BTreeSet<(NameList, &'f str)>,
+    forbidden: BTreeSet<(NameList, &'f str)>,
 }
 
-fn is_accepted(findings: &[Finding], list: NameList, name: &str) -> bool {
-    findings.iter().any(|finding| match &finding.meaning {
-        Meaning::Accept(other, names) => *other == list && names.iter().any(|known| known == name),
-        Meaning::Storage { kind: Some(kind), .. } => list == NameList::Storage && kind == name,
-        _ => false,
-    })
+impl<'f> Said<'f> {
+    /// Collects the names of all findings.
+    pub fn in_all(findings: &'f [Finding]) -> Self {
+        let mut said = Self { accepted: BTreeSet::new(), forbidden: BTreeSet::new() };
+        for finding in findings {
+            match &finding.meaning {
+                Meaning::Accept(list, names) => {
+                    said.accepted.extend(names.iter().map(|name| (*list, name.as_str())))
+                }
+                Meaning::Storage { kind: Some(kind), .. } => {
+                    said.accepted.insert((NameList::Storage, kind));
+                }
+                Meaning::Forbid(list, name) => {
+                    said.forbidden.insert((*list, name));
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+
+    /// Whether the text forbids a name.
+    pub fn forbids(&self, list: NameList, name: &str) -> bool {
+        self.forbidden.contains(&(list, name))
+    }
+
+    fn accepts(&self, list: NameList, name: &str) -> bool {
+        self.accepted.contains(&(list, name))
+    }
+
+    fn names_a_runtime(&self) -> bool {
+        self.accepted.iter().any(|(list, _)| *list == NameList::Container)
+    }
 }
 
 fn path(list: NameList) -> &'static str {
@@ -31,30 +61,24 @@ fn path(list: NameList) -> &'static str {
 }
 
 /// Fills the lists of acceptable and forbidden names.
-pub fn assemble(findings: &[Finding], assembled: &mut Assembled) {
-    let all_sites_denied = SITES.iter().all(|site| is_forbidden(findings, NameList::Archetypes, site));
+pub fn assemble(findings: &[Finding], said: &Said<'_>, assembled: &mut Assembled) {
+    let all_sites_denied = SITES.iter().all(|site| said.forbids(NameList::Archetypes, site));
     for finding in findings {
         match &finding.meaning {
-            Meaning::Accept(list, names) => accept(findings, finding, *list, names, assembled),
-            Meaning::AnyContainer => any_container(findings, finding, assembled),
+            Meaning::Accept(list, names) => accept(said, finding, *list, names, assembled),
+            Meaning::AnyContainer => any_container(said, finding, assembled),
             Meaning::Forbid(NameList::Archetypes, _) if all_sites_denied => {
                 assembled.refuse(finding, "contradicts another part of the request: no kind of site is left");
             }
-            Meaning::Forbid(list, name) => forbid(findings, finding, *list, name, assembled),
+            Meaning::Forbid(list, name) => forbid(said, finding, *list, name, assembled),
             _ => {}
         }
     }
     assembled.refusals.dedup();
 }
 
-fn accept(
-    findings: &[Finding],
-    finding: &Finding,
-    list: NameList,
-    names: &[String],
-    assembled: &mut Assembled,
-) {
-    if names.iter().any(|name| is_forbidden(findings, list, name)) {
+fn accept(said: &Said<'_>, finding: &Finding, list: NameList, names: &[String], assembled: &mut Assembled) {
+    if names.iter().any(|name| said.forbids(list, name)) {
         assembled.refuse(finding, &format!("contradicts another part of the request about {}", path(list)));
         return;
     }
@@ -74,12 +98,12 @@ fn accept(
 }
 
 /// "In a container" is any runtime that is not forbidden, unless the text names the ones that will do.
-fn any_container(findings: &[Finding], finding: &Finding, assembled: &mut Assembled) {
-    let named = findings.iter().any(|other| matches!(other.meaning, Meaning::Accept(NameList::Container, _)));
+fn any_container(said: &Said<'_>, finding: &Finding, assembled: &mut Assembled) {
+    let named = said.names_a_runtime();
     if !named {
         let left: Vec<String> = RUNTIMES
             .iter()
-            .filter(|name| !is_forbidden(findings, NameList::Container, name))
+            .filter(|name| !said.forbids(NameList::Container, name))
             .map(|name| (*name).to_owned())
             .collect();
         if left.is_empty() {
@@ -91,8 +115,8 @@ fn any_container(findings: &[Finding], finding: &Finding, assembled: &mut Assemb
     assembled.fill(finding, "requirement.container");
 }
 
-fn forbid(findings: &[Finding], finding: &Finding, list: NameList, name: &str, assembled: &mut Assembled) {
-    if is_accepted(findings, list, name) {
+fn forbid(said: &Said<'_>, finding: &Finding, list: NameList, name: &str, assembled: &mut Assembled) {
+    if said.accepts(list, name) {
         assembled.refuse(finding, &format!("contradicts another part of the request about {}", path(list)));
         return;
     }

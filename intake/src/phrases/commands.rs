@@ -109,35 +109,44 @@ pub fn read(reading: &mut Reading<'_>, vocabulary: &Vocabulary) {
     }
 }
 
+/// The longest command line that is looked for, in tokens.
+const MAX_COMMAND_TOKENS: usize = 4096;
+
+/// The longest command that is looked for without quotes, in tokens.
+const MAX_BARE_TOKENS: usize = 128;
+
 /// The tokens to use up, and those of the command line in them.
 type Found = (Range<usize>, Range<usize>);
 
 /// "run `python train.py`", "execute \"make all\"".
 fn quoted(reading: &Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<Found> {
     let quote = reading.symbol(at).filter(|c| "`\"\u{201c}".contains(*c))?;
-    let closing = if quote == '\u{201c}' { '\u{201d}' } else { quote };
-    let mut open = at;
-    while reading.symbol(open + 1) == Some(quote) && quote == '`' {
-        open += 1;
-    }
-    let end = (open + 1..reading.len()).find(|end| reading.any_symbol(*end) == Some(closing))?;
-    let mut close = end;
-    while quote == '`' && close - end < open - at && reading.symbol(close + 1) == Some('`') {
-        close += 1;
-    }
-    let line = open + 1..end;
     let verb = (1..=4).find(|back| VERBS.contains(&reading.word_before(at, *back)))?;
-    let between_is_plain = (1..verb).all(|back| {
+    let is_plain = |back: usize| {
         matches!(
             reading.word_before(at, back),
             "the" | "this" | "command" | "line" | "my" | "is" | "following" | "script" | "me"
         ) || at.checked_sub(back).and_then(|i| reading.symbol(i)) == Some(':')
-    });
+    };
+    if !(1..verb).all(is_plain) {
+        return None;
+    }
+    let closing = if quote == '\u{201c}' { '\u{201d}' } else { quote };
+    // A fence of three backticks opens and closes as one.
+    let fence = if quote == '`' {
+        (1..3).take_while(|next| reading.symbol(at + next) == Some('`')).count()
+    } else {
+        0
+    };
+    let open = at + fence;
+    let limit = reading.len().min(open + MAX_COMMAND_TOKENS);
+    let end = (open + 1..limit).find(|end| reading.any_symbol(*end) == Some(closing))?;
+    let close = end + (1..=fence).take_while(|next| reading.symbol(end + next) == Some('`')).count();
+    let line = open + 1..end;
+    let operator = reading.operator(line.start + 1);
     let names_software = line.len() == 1 && vocabulary.software(reading.word(line.start)).is_some()
-        || !reading.operator(line.start + 1).is_empty()
-            && reading.operator(line.start + 1) != "="
-            && is_package_name(reading.word(line.start));
-    (between_is_plain && !line.is_empty() && !names_software).then_some((at..close + 1, line))
+        || !operator.is_empty() && operator != "=" && is_package_name(reading.word(line.start));
+    (!line.is_empty() && !names_software).then_some((at..close + 1, line))
 }
 
 /// "run: python train.py", "command: ./solve --fast" up to the end of the line or sentence.
@@ -150,18 +159,23 @@ fn announced(reading: &Reading<'_>, at: usize) -> Option<Found> {
         return None;
     }
     let first = if reading.symbol(at + 2) == Some('\n') { at + 3 } else { at + 2 };
-    let end = (first..reading.len())
-        .find(|end| {
-            matches!(reading.any_symbol(*end), Some('\n' | ';'))
-                || reading.any_symbol(*end) == Some('.')
-                    && !reading.tokens.get(end + 1).is_some_and(|token| token.glued)
-        })
-        .unwrap_or(reading.len());
     let is_version = !reading.operator(first + 1).is_empty() && is_package_name(reading.word(first));
     let looks_like_a_command = reading.free(first).is_some_and(|token| token.kind == Kind::Path)
         || is_package_name(reading.word(first))
         || matches!(reading.symbol(first), Some('.' | '/'));
-    (first < end && looks_like_a_command && !is_version).then_some((at..end, first..end))
+    if !looks_like_a_command || is_version {
+        return None;
+    }
+    let limit = reading.len().min(first + MAX_COMMAND_TOKENS);
+    let ends =
+        |end: &usize| matches!(reading.any_symbol(*end), Some('\n' | ';')) || is_full_stop(reading, *end);
+    let end = (first..limit).find(ends).unwrap_or(limit);
+    (first < end).then_some((at..end, first..end))
+}
+
+/// Whether a sentence ends here, rather than a file name going on.
+fn is_full_stop(reading: &Reading<'_>, at: usize) -> bool {
+    reading.any_symbol(at) == Some('.') && !reading.tokens.get(at + 1).is_some_and(|token| token.glued)
 }
 
 /// "run python train.py --epochs 3 on ...", "run ./solve -n 4": a program that is a path, or an
@@ -194,16 +208,13 @@ fn script(reading: &Reading<'_>, at: usize) -> Option<Found> {
 
 /// Where an unquoted command ends: at a word of the sentence around it, or at its punctuation.
 fn command_end(reading: &Reading<'_>, at: usize) -> usize {
-    (at + 1..reading.len())
-        .find(|end| {
-            let word = reading.any_word(*end);
-            // A word behind a flag is the flag's value.
-            ENDS.contains(&word) && !reading.tokens[*end].glued
-                || matches!(reading.any_symbol(*end), Some('\n' | ';' | '!' | '?' | ',' | '(' | ')'))
-                || reading.any_symbol(*end) == Some('.')
-                    && !reading.tokens.get(end + 1).is_some_and(|token| token.glued)
-        })
-        .unwrap_or(reading.len())
+    let limit = reading.len().min(at + MAX_BARE_TOKENS);
+    let ends = |end: &usize| {
+        ENDS.contains(&reading.any_word(*end)) && !reading.tokens[*end].glued
+            || matches!(reading.any_symbol(*end), Some('\n' | ';' | '!' | '?' | ',' | '(' | ')'))
+            || is_full_stop(reading, *end)
+    };
+    (at + 1..limit).find(ends).unwrap_or(limit)
 }
 
 fn record(reading: &mut Reading<'_>, whole: Range<usize>, line: Range<usize>) {

@@ -1,7 +1,9 @@
 //! Nodes, cores and processes: "3 nodes", "at least 128 cores", "4 nodes with 32 cores each",
 //! "two-node", "96 MPI ranks", `--nodes=3`.
 
-use crate::meaning::{Bound, Bounded, Meaning, Measure};
+use protocol::requirement::GpuScope;
+
+use crate::meaning::{Bound, Bounded, GpuMention, Meaning, Measure};
 use crate::number;
 use crate::phrases::gpus::{each_scope, strictly};
 use crate::quantity::{Per, bound_after, bound_before, per_after};
@@ -15,6 +17,7 @@ pub fn read(reading: &mut Reading<'_>) {
     while at < reading.len() {
         at = keyed(reading, at)
             .or_else(|| counted(reading, at))
+            .or_else(|| share(reading, at))
             .or_else(|| single_node(reading, at))
             .unwrap_or(at + 1);
     }
@@ -50,6 +53,35 @@ fn noun_at(reading: &Reading<'_>, at: usize) -> Option<(Measure, usize)> {
         }
         _ => return None,
     })
+}
+
+/// "96 tasks (32 per node)", "128 cores, 32 per node": a share of the count in front of it.
+fn share(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
+    let (each, next) = number::read_count(reading, at).filter(|(each, _)| *each > 0)?;
+    let (Per::Node | Per::Each, end) = per_after(reading, next)? else { return None };
+    let before = at.checked_sub(1).filter(|before| matches!(reading.any_symbol(*before), Some('(' | ',')))?;
+    let finding = reading
+        .findings
+        .iter()
+        .rev()
+        .take(8)
+        .find(|finding| finding.pieces.iter().any(|piece| piece.tokens.end == before))?;
+    let measure = match finding.meaning {
+        Meaning::Measure(Measure::Tasks, _) => Measure::TasksPerNode,
+        Meaning::Measure(Measure::Cores, _) => Measure::CoresPerNode,
+        Meaning::Gpus(_) => {
+            let gpus = GpuMention {
+                count: Some(Bounded { bound: Bound::Exact, value: each }),
+                per: Some(GpuScope::Node),
+                ..GpuMention::default()
+            };
+            reading.find(at..end, Meaning::Gpus(gpus));
+            return Some(end);
+        }
+        _ => return None,
+    };
+    record(reading, at..end, measure, Bound::Exact, each);
+    Some(end)
 }
 
 /// "3 nodes", "between 2 and 4 nodes", "2-4 nodes", "at least 128 cores per node".
@@ -158,12 +190,20 @@ fn scoped(reading: &Reading<'_>, measure: Measure, at: usize, end: usize) -> (Me
         (Measure::Cores, Some((Per::Task, next))) => (Measure::CoresPerTask, next),
         (Measure::Tasks, Some((Per::Node | Per::Each, next))) => (Measure::TasksPerNode, next),
         (Measure::Nodes | Measure::Cores | Measure::Tasks, Some((Per::Total, next))) => (measure, next),
-        (Measure::Cores, None) if each_scope(reading, at) || shares_scope(reading, end) => {
+        (Measure::Cores, None)
+            if each_scope(reading, at) || shares_scope(reading, end) || of_nodes(reading, at) =>
+        {
             (Measure::CoresPerNode, end)
         }
         (Measure::Tasks, None) if each_scope(reading, at) => (Measure::TasksPerNode, end),
         _ => (measure, end),
     }
+}
+
+/// "5 nodes of 16 cores": what each node is made of.
+#[must_use]
+pub fn of_nodes(reading: &Reading<'_>, at: usize) -> bool {
+    reading.any_word_before(at, 1) == "of" && node_noun(reading.any_word_before(at, 2))
 }
 
 /// "32 cores and 256 GB of memory per node": a scope behind the second holds for the first.

@@ -12,6 +12,7 @@ use protocol::ids::WorkerId;
 use crate::english::is_plain;
 use crate::lexicon::{Category, RUNTIMES, SITES, gpu_model, is_gpu_noun, name_at};
 use crate::meaning::{Meaning, NameList};
+use crate::number;
 use crate::phrase::PhraseTable;
 use crate::reading::Reading;
 use crate::token::Kind;
@@ -207,6 +208,7 @@ fn worker_at(reading: &Reading<'_>, at: usize) -> Option<(Thing, usize)> {
     let mut end = quoted + 1;
     while reading.free(end).is_some_and(|token| {
         token.glued
+            && end - quoted < 32
             && (matches!(token.kind, Kind::Word | Kind::Number)
                 || token.text == "-" && reading.tokens.get(end + 1).is_some_and(|next| next.glued))
     }) {
@@ -240,13 +242,18 @@ fn negation(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Op
     first = reading.skip_symbol(first, "'\"`");
     let thing = thing_at(reading, first, vocabulary)
         .or_else(|| if strong && !is_skip { worker_like(reading, first, vocabulary) } else { None });
-    let (thing, mut end) = thing?;
-    end = reading.skip(end, TAILS);
+    let Some((thing, end)) = thing else { return unknown_thing(reading, at, first, after) };
+    let mut end = reading.skip(end, TAILS);
     let was_worker = matches!(thing, Thing::Worker(_));
     let mut category = category(&thing);
     record(reading, at..end, &thing, force);
     // "not on cloud or kubernetes", "no docker, podman or singularity"
-    while let Some((joined, any_category)) = joint(reading, end) {
+    loop {
+        let is_same = |at: usize| match thing_at(reading, at, vocabulary) {
+            Some((thing, _)) => self::category(&thing) == category,
+            None => was_worker && worker_like(reading, at, vocabulary).is_some(),
+        };
+        let Some((joined, any_category)) = joint(reading, end, was_worker, is_same) else { break };
         let first = reading.skip(joined, FILLERS);
         let next = thing_at(reading, first, vocabulary)
             .or_else(|| if was_worker { worker_at(reading, first) } else { None });
@@ -261,6 +268,36 @@ fn negation(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Op
         end = next;
     }
     Some(end)
+}
+
+/// "don't use AWS", "no AVX-512": what must not be used is not known here.
+fn unknown_thing(reading: &mut Reading<'_>, at: usize, first: usize, after: usize) -> Option<usize> {
+    let uses = (at..first).any(|at| {
+        matches!(
+            reading.word(at),
+            "use" | "using" | "run" | "on" | "avoid" | "exclude" | "excluding" | "via" | "with"
+        )
+    }) || after == at + 1
+        && first == after
+        && matches!(reading.word(at), "no" | "without" | "avoid" | "exclude");
+    let token = reading.free(first).filter(|token| token.kind == Kind::Word && !is_plain(&token.lower))?;
+    let named = token.lower.chars().count() > 1
+        && number::word_value(&token.lower).is_none()
+        && size_word(&token.lower);
+    if !uses || !named {
+        return None;
+    }
+    let end = reading.skip(first + 1, TAILS);
+    reading.refuse(at..end, "what this is, to exclude it, is not known here");
+    Some(end)
+}
+
+/// Words that other matchers read together with a "no" or "not" in front of them.
+fn size_word(word: &str) -> bool {
+    !matches!(
+        word,
+        "gpus" | "gpu" | "later" | "fees" | "fee" | "slippage" | "urgent" | "queue" | "waiting" | "mpi"
+    )
 }
 
 /// "no more than 4", "no later than 6pm", "not less", "no rush", "not urgent" negate nothing here.
@@ -294,7 +331,12 @@ fn is_comparison(reading: &Reading<'_>, at: usize, after: usize) -> bool {
 
 /// A word or comma that carries a negation on, and whether to things of any category. A comma only
 /// does where the list goes on behind it to an "or" or "and".
-fn joint(reading: &Reading<'_>, at: usize) -> Option<(usize, bool)> {
+fn joint(
+    reading: &Reading<'_>,
+    at: usize,
+    is_worker: bool,
+    is_same: impl Fn(usize) -> bool,
+) -> Option<(usize, bool)> {
     match (reading.symbol(at), reading.word(at)) {
         (_, "or" | "nor") => Some((at + 1, true)),
         (_, "and") => Some((at + 1, false)),
@@ -304,8 +346,11 @@ fn joint(reading: &Reading<'_>, at: usize) -> Option<(usize, bool)> {
         (Some(','), _) => {
             let closes = (at + 1..(at + 7).min(reading.len()))
                 .take_while(|next| !reading.is_stop(*next))
-                .any(|next| matches!(reading.word(next), "or" | "nor"));
-            closes.then_some((at + 1, false))
+                .any(|next| {
+                    matches!(reading.word(next), "or" | "nor")
+                        || reading.word(next) == "and" && is_same(next + 1)
+                });
+            (closes || is_same(at + 1) && is_worker).then_some((at + 1, false))
         }
         _ => None,
     }

@@ -78,7 +78,10 @@ pub fn column_at(reading: &mut Reading<'_>, nouns: &[&str], details: &mut Vec<De
             let explicit = next > at + 1
                 || matches!(reading.operator(next), "=")
                 || reading.symbol(next).is_some()
-                || matches!(reading.word(at), "column" | "target" | "predict" | "predicting" | "predicts");
+                || matches!(
+                    reading.word(at),
+                    "column" | "target" | "label" | "predict" | "predicting" | "predicts"
+                );
             let (name, end) = value_name(reading, next).filter(|_| explicit)?;
             let end = if reading.word(end) == "column" { end + 1 } else { end };
             Some((at..end, name))
@@ -253,14 +256,12 @@ pub fn read(reading: &mut Reading<'_>) {
         (Some((at, (algorithm, end))), _) if verb.is_some() || has_table || has_gate => (at, algorithm, end),
         (_, Some((at, (algorithm, end)))) if on_a_table => (at, algorithm, end),
         _ if on_a_table => {
-            let Some(at) = (0..reading.len())
-                .find(|at| matches!(reading.word(*at), "classifier" | "regressor" | "model"))
-            else {
-                return;
-            };
             if refuse_other_model(reading) {
+                reading.find_pieces(Vec::new(), Meaning::Missing("job.spec.model.algo"));
                 return;
             }
+            let is_model = |at: &usize| matches!(reading.word(*at), "classifier" | "regressor" | "model");
+            let Some(at) = (0..reading.len()).find(is_model) else { return };
             (at, Algorithm::Gbdt, at + 1)
         }
         _ => return,

@@ -27,6 +27,16 @@ const ADJECTIVES: &[&str] = &[
     "separate",
     "physical",
     "cuda-capable",
+    "beefy",
+    "decent",
+    "good",
+    "hefty",
+    "strong",
+    "new",
+    "nice",
+    "high-end",
+    "whole",
+    "discrete",
     "cuda",
 ];
 const FORM_FACTORS: &[&str] = &[
@@ -93,6 +103,7 @@ fn mention(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let mut draft = core(reading, at)?;
     let anchor = draft.tokens.start;
     size_and_count(reading, &mut draft);
+    nodes_times(reading, &mut draft);
     let on_nodes = nodes_behind(reading, &mut draft, anchor);
     if !on_nodes {
         behind(reading, &mut draft);
@@ -161,6 +172,21 @@ fn core(reading: &mut Reading<'_>, at: usize) -> Option<Draft> {
         gpus.model = None;
         reading.refuse(start..next, "only one GPU model can be demanded");
         end = next;
+    }
+    // "A100 or better": another model would do, so none can be demanded.
+    if gpus.model.is_some()
+        && reading.word(end) == "or"
+        && matches!(
+            reading.word(end + 1),
+            "better" | "newer" | "equivalent" | "similar" | "higher" | "faster" | "comparable"
+        )
+    {
+        gpus.model = None;
+        reading.refuse(
+            start..end + 2,
+            "which GPU models are as good is not known here; name one, or its memory",
+        );
+        end += 2;
     }
     Some(Draft { tokens: start..end, gpus, has_noun })
 }
@@ -274,6 +300,24 @@ fn size_and_count(reading: &Reading<'_>, draft: &mut Draft) {
     draft.tokens.start = start;
 }
 
+/// "2x8 H100", "3 x 4 GPU": nodes times GPUs on each.
+fn nodes_times(reading: &mut Reading<'_>, draft: &mut Draft) {
+    let start = draft.tokens.start;
+    if draft.gpus.count.is_none() || reading.word_before(start, 1) != "x" {
+        return;
+    }
+    let nodes = (2..=4).rev().find_map(|back| {
+        let from = start.checked_sub(back)?;
+        let (nodes, next) = number::read_count(reading, from)?;
+        (next + 1 == start).then_some((nodes, from))
+    });
+    if let Some((nodes, from)) = nodes {
+        draft.gpus.per = Some(GpuScope::Node);
+        let value = Bounded { bound: Bound::Exact, value: f64::from(nodes) };
+        reading.find(from..start, Meaning::Measure(Measure::Nodes, value));
+    }
+}
+
 /// Whether the number at `at` is only the end of a longer one ("2.5 GPUs" never reads as 5).
 fn is_part_of_number(reading: &Reading<'_>, at: usize) -> bool {
     at > 0 && reading.tokens[at].glued && matches!(reading.any_symbol(at - 1), Some('.' | '-' | '/' | ':'))
@@ -318,9 +362,10 @@ fn nodes_behind(reading: &mut Reading<'_>, draft: &mut Draft, anchor: usize) -> 
     }
     let touches = anchor > 0
         && (reading.tokens[anchor].glued || reading.word(anchor - 1) == "x" && draft.gpus.model.is_some());
+    let times_known = draft.gpus.per == Some(GpuScope::Node);
     draft.gpus.per = Some(GpuScope::Node);
     draft.tokens.end = node + 1;
-    let Some(count) = draft.gpus.count else { return true };
+    let Some(count) = draft.gpus.count.filter(|_| !times_known) else { return true };
     let is_article = matches!(reading.word(draft.tokens.start), "a" | "an" | "single");
     if is_article || !touches {
         // The number counts the nodes; each has at least one GPU.
@@ -419,7 +464,7 @@ fn behind(reading: &Reading<'_>, draft: &mut Draft) {
     let with = draft.tokens.start;
     if draft.gpus.per.is_none() && draft.gpus.count.is_some() {
         let attached = match (reading.any_word_before(with, 2), reading.any_word_before(with, 1)) {
-            (node, "with" | "having" | "containing" | "of") => is_node(node),
+            (node, "with" | "having" | "containing" | "of") => is_node(node) || each_scope(reading, with),
             ("each" | "every", "have" | "has") => true,
             _ => each_scope(reading, with),
         };

@@ -94,6 +94,7 @@ static TABLE: LazyLock<PhraseTable<Intent>> = LazyLock::new(|| {
         ("regardless|irrespective of the? cost|price|expense", Fastest),
         ("whatever it|the costs|cost|takes|price", Fastest),
         ("at any cost|price", Fastest),
+        ("don't|do not? care about|what|how the|much|it? cost|price|money|costs", Fastest),
         (
             "best trade-off|tradeoff|balance|compromise|value between|of|for? cost?|price?|time?|money?|speed?|and? cost?|price?|time?|speed?|money?",
             Balanced,

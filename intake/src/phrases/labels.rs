@@ -104,7 +104,8 @@ fn pair(reading: &Reading<'_>, at: usize) -> Option<(String, String, usize)> {
     end += 1;
     // `eu-1`, `gen9.2`: what touches the value belongs to it.
     while reading.free(end).is_some_and(|token| {
-        token.glued
+        end - at < 64
+            && token.glued
             && (matches!(token.kind, Kind::Word | Kind::Number)
                 || token.text == "-" && reading.tokens.get(end + 1).is_some_and(|next| next.glued))
     }) {

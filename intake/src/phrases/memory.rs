@@ -1,7 +1,7 @@
 //! Main memory: "256 GB of memory", "64GB RAM per node", "4 GB per core", `--mem=64G`.
 
 use crate::meaning::{Bounded, Meaning, Measure};
-use crate::phrases::compute::shares_scope;
+use crate::phrases::compute::{of_nodes, shares_scope};
 use crate::phrases::gpus::each_scope;
 use crate::quantity::{Per, bound_after, bound_before, per_after, size};
 use crate::reading::Reading;
@@ -90,7 +90,7 @@ fn scoped(reading: &Reading<'_>, start: usize, end: usize) -> (Measure, usize) {
             let nodes = matches!(reading.any_word_before(start, 1), "with" | "having" | "of")
                 && reading.any_word_before(start, 2) == "nodes"
                 && !is_counted(reading, start - 2);
-            if each_scope(reading, start) || shares_scope(reading, end) || nodes {
+            if each_scope(reading, start) || shares_scope(reading, end) || of_nodes(reading, start) || nodes {
                 (Measure::MemoryPerNode, end)
             } else {
                 (Measure::Memory, end)

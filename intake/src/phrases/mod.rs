@@ -30,10 +30,12 @@ mod workload;
 use protocol::units::Timestamp;
 
 use crate::reading::Reading;
+use crate::spelling;
 use crate::vocabulary::Vocabulary;
 
 /// Runs every matcher over the text.
 pub fn read_all(reading: &mut Reading<'_>, vocabulary: &Vocabulary, now: Timestamp) {
+    reading.mend(|word| spelling::meant(word, vocabulary));
     commands::read(reading, vocabulary);
     instructions::read(reading);
     preferences::read(reading);

@@ -148,6 +148,46 @@ pub fn read(reading: &mut Reading<'_>, vocabulary: &Vocabulary) {
     while at < reading.len() {
         at = known(reading, at, vocabulary).or_else(|| unknown(reading, at)).unwrap_or(at + 1);
     }
+    alternatives(reading);
+}
+
+/// Implementations of MPI, any of which is one.
+const MPI_NAMES: &[&str] =
+    &["openmpi", "open-mpi", "mpich", "mvapich", "mvapich2", "intel-mpi", "cray-mpich", "spectrum-mpi"];
+
+/// "gromacs or lammps": a requirement names what must be there, all of it.
+fn alternatives(reading: &mut Reading<'_>) {
+    let mut packages: Vec<(usize, usize, usize)> = reading
+        .findings
+        .iter()
+        .enumerate()
+        .filter(|(_, finding)| matches!(finding.meaning, Meaning::Software { .. }))
+        .filter_map(|(index, finding)| {
+            let start = finding.pieces.iter().map(|piece| piece.tokens.start).min()?;
+            let end = finding.pieces.iter().map(|piece| piece.tokens.end).max()?;
+            Some((start, end, index))
+        })
+        .collect();
+    packages.sort_unstable();
+    let mut drop = Vec::new();
+    for pair in packages.windows(2) {
+        let ((start, end, first), (next, stop, second)) = (pair[0], pair[1]);
+        if next != end + 1 || reading.word(end) != "or" {
+            continue;
+        }
+        let is_mpi = |index: usize| matches!(&reading.findings[index].meaning, Meaning::Software { name, constraint: None } if MPI_NAMES.contains(&name.as_str()));
+        if is_mpi(first) && is_mpi(second) {
+            reading.find(start..stop, Meaning::Mpi(true));
+        } else {
+            reading.refuse(start..stop, "packages cannot be alternatives; name the ones that are needed");
+        }
+        drop.extend([first, second]);
+    }
+    drop.sort_unstable();
+    drop.dedup();
+    for index in drop.into_iter().rev() {
+        reading.findings.remove(index);
+    }
 }
 
 /// Runs early: names with an unmistakable version, whose words ("before", "up to", "2 or later")
@@ -175,10 +215,15 @@ fn name_at(reading: &Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<
     if word.is_empty() {
         return None;
     }
-    if vocabulary.software(word).is_some() {
-        return Some((word.to_owned(), at + 1));
+    // "blast+"
+    if reading.symbol(at + 1) == Some('+') && reading.tokens[at + 1].glued {
+        let name = format!("{word}+");
+        if vocabulary.software(&name).is_some() {
+            return Some((name, at + 2));
+        }
     }
-    None
+    let word = word.strip_suffix("'s").unwrap_or(word);
+    vocabulary.software(word).map(|_| (word.to_owned(), at + 1))
 }
 
 /// "version 2023 of gromacs", "the 2023 release of gromacs".
@@ -192,7 +237,7 @@ fn version_first(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) 
         if !noun(reading.word(next)) {
             return None;
         }
-        (Constraint { text: format!("=={version}"), tokens: at..next + 1 }, next + 1)
+        (Constraint { text: Some(format!("=={version}")), tokens: at..next + 1 }, next + 1)
     };
     if reading.word(of) != "of" {
         return None;
@@ -380,7 +425,24 @@ fn vendor_of_something(reading: &Reading<'_>, name: &str, next: usize) -> bool {
 
 /// A name right behind a "without" that exclusions left alone.
 fn denied(reading: &Reading<'_>, at: usize) -> bool {
-    matches!(reading.any_word_before(at, 1), "without" | "not")
+    let negates = |word: &str| {
+        matches!(
+            word,
+            "without"
+                | "not"
+                | "don't"
+                | "never"
+                | "avoid"
+                | "no"
+                | "except"
+                | "doesn't"
+                | "cannot"
+                | "can't"
+        )
+    };
+    negates(reading.any_word_before(at, 1))
+        || matches!(reading.any_word_before(at, 1), "use" | "using" | "run" | "need" | "want" | "on")
+            && negates(reading.any_word_before(at, 2))
 }
 
 /// `gromacs-2023.1`, `python3.11`, `cuda12`: a known name with its version attached.
@@ -399,7 +461,7 @@ fn with_attached_version(reading: &mut Reading<'_>, at: usize, vocabulary: &Voca
         Some('+') if reading.tokens[at + 1].glued => (">=", at + 2),
         _ => ("==", at + 1),
     };
-    let constraint = Constraint { text: format!("{operator}{version}"), tokens: at..end };
+    let constraint = Constraint { text: Some(format!("{operator}{version}")), tokens: at..end };
     Some(record(reading, &name, at..end, Some(constraint)))
 }
 
@@ -434,7 +496,12 @@ fn unknown(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let told = matches!(reading.word(at + 1), "installed" | "preinstalled" | "pre-installed")
         || reading.word(at + 1) == "available"
             && matches!(reading.any_word_before(at, 1), "need" | "want" | "require" | "have" | "with");
-    let called = opened(reading, at, STRONG_OPENERS) && ends_a_name(reading, at + 1)
+    let runs_of = reading.any_word_before(at, 1) == "of"
+        && matches!(
+            reading.any_word_before(at, 2),
+            "jobs" | "runs" | "simulations" | "copies" | "instances" | "version" | "calculations"
+        );
+    let called = (opened(reading, at, STRONG_OPENERS) || runs_of) && ends_a_name(reading, at + 1)
         || reading.any_word_before(at, 1) == "with"
             && matches!(reading.any_word_before(at, 2), "job" | "jobs")
             && ends_a_name(reading, at + 1)
@@ -442,7 +509,8 @@ fn unknown(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     if !told && !called || denied(reading, at) {
         return None;
     }
-    Some(record(reading, &name, at..at + 1, None))
+    let constraint = if called { constraint_at(reading, at + 1) } else { None };
+    Some(record(reading, &name, at..at + 1, constraint))
 }
 
 /// Whether what stands at `at` can follow a package's name.
@@ -538,11 +606,18 @@ fn record(
     tokens: std::ops::Range<usize>,
     constraint: Option<Constraint>,
 ) -> usize {
+    let constraint = constraint.map(|constraint| with_bound_in_front(reading, tokens.start, constraint));
     let mut end = tokens.end;
     let mut pieces = vec![Piece { tokens: tokens.clone(), leaf: ".name" }];
-    let text = constraint.map(|constraint| {
+    let text = constraint.and_then(|constraint| {
         end = end.max(constraint.tokens.end);
-        pieces.push(Piece { tokens: constraint.tokens, leaf: ".constraint" });
+        match constraint.text {
+            Some(_) => pieces.push(Piece { tokens: constraint.tokens, leaf: ".constraint" }),
+            None => reading.refuse(
+                constraint.tokens,
+                "versions cannot be alternatives; state the least one that will do",
+            ),
+        }
         constraint.text
     });
     // "the latest gromacs": which one is the latest is not known here.
@@ -556,4 +631,29 @@ fn record(
     let name = name.to_owned();
     reading.find_pieces(pieces, Meaning::Software { name, constraint: text });
     end
+}
+
+/// "at least gromacs 2023", "nothing older than gromacs 2021": the bound stands before the name.
+fn with_bound_in_front(reading: &mut Reading<'_>, name: usize, constraint: Constraint) -> Constraint {
+    let Some(version) = constraint
+        .text
+        .as_deref()
+        .and_then(|text| text.strip_prefix("=="))
+        .filter(|text| !text.contains(','))
+    else {
+        return constraint;
+    };
+    let words = (reading.word_before(name, 3), reading.word_before(name, 2), reading.word_before(name, 1));
+    let (operator, length) = match words {
+        ("no" | "not" | "nothing", "older" | "less" | "lower", "than") => (">=", 3),
+        ("no" | "not" | "nothing", "newer" | "later" | "higher", "than") => ("<=", 3),
+        (_, "at", "least") => (">=", 2),
+        (_, "at", "most") | (_, "up", "to") => ("<=", 2),
+        (_, "newer" | "later", "than") => (">", 2),
+        (_, "older" | "earlier", "than") => ("<", 2),
+        _ => return constraint,
+    };
+    let text = Some(format!("{operator}{version}"));
+    reading.take(name - length..name);
+    Constraint { text, tokens: constraint.tokens }
 }

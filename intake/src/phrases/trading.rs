@@ -102,7 +102,12 @@ fn strategy(reading: &mut Reading<'_>, details: &mut Vec<Detail>) -> Option<Stra
         };
         return Some(Strategy::SmaCross { fast, slow });
     }
-    None
+    // "fast=5 slow=20" names the crossover by its parameters.
+    let (tokens, fast, slow) = named_windows(reading)?;
+    for range in tokens {
+        push(reading, details, range, "job.spec.strategy.params");
+    }
+    Some(Strategy::SmaCross { fast, slow })
 }
 
 fn push(reading: &mut Reading<'_>, details: &mut Vec<Detail>, tokens: std::ops::Range<usize>, path: &str) {
@@ -269,7 +274,7 @@ fn cash_at(reading: &Reading<'_>, at: usize) -> Option<(f64, std::ops::Range<usi
     }
     // "with $50,000": a plain sum in dollars that no word makes a budget.
     let plain = reading.symbol(at) == Some('$') && reading.word_before(at, 1) == "with";
-    plain.then_some((amount, at - 1..end))
+    plain.then(|| (amount, at - 1..end))
 }
 
 fn money_amount(reading: &Reading<'_>, at: usize) -> Option<(f64, usize)> {

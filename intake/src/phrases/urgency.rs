@@ -21,7 +21,7 @@ static TABLE: LazyLock<PhraseTable<Urgency>> = LazyLock::new(|| {
         ("without waiting|delay|queueing|queuing|any delay?|waiting?|wait?", Immediate),
         ("no waiting|wait|queue|queueing|queuing|delay time?", Immediate),
         ("can't|cannot|won't wait", Immediate),
-        ("now", Immediate),
+        ("now|rn", Immediate),
         ("urgent|urgently", Soon),
         ("very? soon", Soon),
         ("shortly", Soon),

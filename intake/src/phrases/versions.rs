@@ -11,8 +11,8 @@ const MAX_VERSION: usize = 64;
 /// A constraint and the tokens that state it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Constraint {
-    /// `>=1.2`, or several joined with commas.
-    pub text: String,
+    /// `>=1.2`, or several joined with commas; nothing where the versions are alternatives.
+    pub text: Option<String>,
     /// The tokens.
     pub tokens: Range<usize>,
 }
@@ -138,8 +138,11 @@ pub fn version_at(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
     if !starts || !reading.is_free(first_at) {
         return None;
     }
+    if let Some(found) = spaced_date(reading, first_at) {
+        return Some(found);
+    }
     let mut end = first_at + 1;
-    while let Some(token) = reading.free(end).filter(|token| token.glued) {
+    while let Some(token) = reading.free(end).filter(|token| token.glued && end - first_at < MAX_VERSION) {
         let next_glued = reading
             .free(end + 1)
             .is_some_and(|next| next.glued && matches!(next.kind, Kind::Number | Kind::Word));
@@ -162,6 +165,8 @@ pub fn version_at(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
         _ => text,
     };
+    // "2.x" is the series 2.
+    let text = text.strip_suffix(".x").or_else(|| text.strip_suffix(".X")).unwrap_or(text);
     let end = if quoted > at { reading.skip_symbol(end, "'\"`") } else { end };
     let plain = text.len() <= MAX_VERSION
         && !text.contains(',')
@@ -169,11 +174,31 @@ pub fn version_at(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
     plain.then(|| (text.to_owned(), end))
 }
 
+/// "2 Aug 2023", as LAMMPS names its versions, without the spaces.
+fn spaced_date(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
+    let number = |at: usize, digits: std::ops::RangeInclusive<usize>| {
+        let token = reading.free(at).filter(|token| token.kind == Kind::Number)?;
+        (digits.contains(&token.text.len()) && !token.text.contains(['.', ','])).then_some(token.text)
+    };
+    let (day, year) = (number(at, 1..=2)?, number(at + 2, 4..=4)?);
+    let month = reading.free(at + 1).filter(|token| is_month(&token.lower))?;
+    Some((format!("{day}{}{year}", month.text), at + 3))
+}
+
+fn is_month(word: &str) -> bool {
+    matches!(
+        word.get(..3),
+        Some("jan" | "feb" | "mar" | "apr" | "may" | "jun" | "jul" | "aug" | "sep" | "oct" | "nov" | "dec")
+    ) && word.len() <= 9
+}
+
 /// A version in a place where only its form tells it from a count.
 fn bare_version(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
     let (text, end) = version_at(reading, at)?;
     // "3 nodes", "8x A100", "2-node", "80GB"
-    let glued_unit = end > at + 1 && is_unit(reading, end - 1);
+    let series =
+        reading.any_word(end.wrapping_sub(1)) == "x" && reading.any_symbol(end.wrapping_sub(2)) == Some('.');
+    let glued_unit = end > at + 1 && is_unit(reading, end - 1) && !series;
     if is_unit(reading, end)
         || glued_unit
         || reading.any_symbol(end) == Some('-') && is_unit(reading, end + 1)
@@ -193,7 +218,8 @@ pub fn constraint_at(reading: &Reading<'_>, at: usize) -> Option<Constraint> {
     let (mut parts, mut end) = joined(reading, start, announced.is_some() || open)?;
     if first > at && !open && announced.is_none() {
         // "gromacs, 2023" lists things; "gromacs, version 2023" and "gromacs, >= 2023" state one.
-        if reading.operator(first).is_empty() {
+        let worded = worded_operator(reading, first).is_some_and(|(operator, _)| !operator.is_empty());
+        if reading.operator(first).is_empty() && !(worded && parts.iter().all(|part| looks_dated(part))) {
             return None;
         }
     }
@@ -204,7 +230,25 @@ pub fn constraint_at(reading: &Reading<'_>, at: usize) -> Option<Constraint> {
         end += 1;
     }
     parts.dedup();
-    Some(Constraint { text: parts.join(","), tokens: at_skipping_comma(reading, at)..end })
+    let tokens = at_skipping_comma(reading, at)..end;
+    // "2022 or 2023": joined comparisons must all hold, so alternatives have no form.
+    if let Some(other) = alternative(reading, end) {
+        return Some(Constraint { text: None, tokens: tokens.start..other });
+    }
+    Some(Constraint { text: Some(parts.join(",")), tokens })
+}
+
+/// Whether a version has the form of one wherever it stands: dotted, or with a year.
+fn looks_dated(part: &str) -> bool {
+    let version = part.trim_start_matches(|c: char| "<>=~^".contains(c));
+    version.contains('.') || version.len() >= 4
+}
+
+/// "or 2023" behind a version.
+fn alternative(reading: &Reading<'_>, at: usize) -> Option<usize> {
+    let next = if reading.word(at) == "or" { at + 1 } else { return None };
+    let next = if reading.operator(next) == "==" { next + 1 } else { reading.skip(next, &["version"]) };
+    bare_version(reading, next).map(|(_, end)| end)
 }
 
 fn at_skipping_comma(reading: &Reading<'_>, at: usize) -> usize {
@@ -310,6 +354,9 @@ fn one(reading: &Reading<'_>, at: usize, announced: bool) -> Option<(String, usi
         _ => bare_version(reading, next)?,
     };
     // A number alone is a version only where nothing else could be meant by it.
+    if is_time(reading, next, end) {
+        return None;
+    }
     let (trailing, end) = trailing_operator(reading, end);
     let operator = match (worded, trailing) {
         ("", "") => "==",
@@ -317,6 +364,15 @@ fn one(reading: &Reading<'_>, at: usize, announced: bool) -> Option<(String, usi
         (worded, _) => worded,
     };
     Some((format!("{operator}{version}"), end))
+}
+
+/// "18:00", "2026-11-21": a point in time rather than a version.
+fn is_time(reading: &Reading<'_>, at: usize, end: usize) -> bool {
+    let has_colon = reading.any_symbol(end) == Some(':')
+        && reading.tokens.get(end + 1).is_some_and(|token| token.kind == Kind::Number);
+    let is_date = reading.source(&(at..end)).split('-').map(str::len).eq([4, 2, 2]);
+    has_colon
+        || is_date && matches!(reading.any_word_before(at, 1), "before" | "after" | "by" | "from" | "since")
 }
 
 fn is_quantity(reading: &Reading<'_>, at: usize) -> bool {
@@ -362,6 +418,9 @@ fn trailing_operator(reading: &Reading<'_>, at: usize) -> (&'static str, usize) 
     let joined = reading.skip(joined, &["anything", "any", "something"]);
     if joined == at && !matches!(reading.word(at), "onwards" | "onward" | "upwards") {
         return if reading.word(at) == "exactly" { ("==", at + 1) } else { ("", at) };
+    }
+    if reading.word(joined + 1) == "than" {
+        return ("", at);
     }
     match reading.word(joined) {
         "later" | "newer" | "above" | "higher" | "up" | "upwards" | "onwards" | "onward" | "greater"
