@@ -13,8 +13,8 @@ fn folder() -> PathBuf {
 }
 
 fn page(name: &str) -> String {
-    let path = folder().join(format!("{name}.md"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    // A page that is missing is an empty one: it fails at its heading, by name.
+    std::fs::read_to_string(folder().join(format!("{name}.md"))).unwrap_or_default()
 }
 
 #[test]
