@@ -70,16 +70,16 @@ impl WorkerHost {
     }
 
     async fn ask_secretary(&self, arguments: AskArguments) -> Result<Value, ErrorBody> {
-        let Some(call) = arguments.call else {
-            let message = if arguments.request.is_some() {
-                "this worker answers typed calls; ask its hub in plain language instead"
-            } else {
-                "the argument call is missing"
-            };
-            return Err(ErrorBody::new(ErrorCode::Field, message));
-        };
-        let proposal: Proposal = self.worker.answer(call).await?;
-        Ok(json!({ "worker_id": self.worker.id(), "proposal": proposal }))
+        match (arguments.call, arguments.request) {
+            (Some(call), _) => {
+                let proposal: Proposal = self.worker.answer(call).await?;
+                Ok(json!({ "worker_id": self.worker.id(), "proposal": proposal }))
+            }
+            (None, Some(prompt)) => self.worker.answer_plain(prompt).await,
+            (None, None) => {
+                Err(ErrorBody::new(ErrorCode::Field, "either call or request is needed"))
+            }
+        }
     }
 
     fn status(&self) -> Value {

@@ -16,6 +16,7 @@ mod membership;
 pub mod misbehave;
 mod offers;
 mod outputs;
+mod plain;
 mod report;
 mod runner;
 mod simulated;

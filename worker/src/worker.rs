@@ -107,6 +107,14 @@ impl Worker {
         u64::try_from(self.now().as_millis() / 1000 / TICK_SECONDS).unwrap_or(0)
     }
 
+    /// 128 random bits.
+    pub(crate) fn draw(&self) -> u128 {
+        let mut bytes = [0_u8; 16];
+        // Only names for calls that nobody refers to again are drawn here.
+        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+        u128::from_be_bytes(bytes)
+    }
+
     /// The signed way to the hub, once joined.
     pub(crate) fn hub(&self) -> Option<&HttpClient> {
         self.core.hub.get()

@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("secretary", &["protocol", "matching", "archetypes", "workload"]),
     (
         "worker",
-        &["protocol", "matching", "archetypes", "jobs", "secretary", "transport", "workload"],
+        &["protocol", "matching", "archetypes", "intake", "jobs", "secretary", "transport", "workload"],
     ),
     ("hub", &["protocol", "matching", "archetypes", "intake", "negotiation", "transport"]),
     ("resource-ask", &["protocol", "matching", "intake", "negotiation", "transport"]),
