@@ -28,8 +28,9 @@ use crate::store::{Idempotent, advance_negotiation};
 
 /// How long a worker may take to answer to an award, a void or a cancel.
 const AWARD_TIME: Duration = Duration::from_secs(10);
-/// The same for a predecessor's worker: its model submits, then watches the job for at least 10 s.
-const LEGACY_AWARD_TIME: Duration = Duration::from_secs(120);
+/// The same for a predecessor's worker, whose model submits and then watches the job for at least 10 s;
+/// less than clients wait.
+const LEGACY_AWARD_TIME: Duration = Duration::from_secs(50);
 
 /// One negotiation being performed.
 pub(crate) struct Performance {
