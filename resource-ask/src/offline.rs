@@ -1,8 +1,9 @@
 //! Choosing among proposals that are in a file: the same judgement as the hub's, without the hub.
 //!
 //! A file holds what `satisfy --json` printed, or what a predecessor's `negotiate_job` answered. With
-//! evaluations in it and no other wish, they are used as they are; otherwise every proposal is judged
-//! here, without truth to compare it with and with the trust of a newcomer.
+//! evaluations in it and no other wish, they are used as they are. Otherwise the proposals are judged
+//! here, with the trust of newcomers and without truth to compare them with; so what the hub found with
+//! the help of truth and trust stays as it found it: a liar does not win by being judged again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use protocol::error::ErrorCode;
 use protocol::evaluation::{AuditMode, Evaluation, Reason};
 use protocol::ids::{Digest, NegotiationId, ProposalId, WorkerId};
 use protocol::negotiation::NegotiationView;
-use protocol::proposal::{Outcome, Reply};
+use protocol::proposal::{Outcome, ReasonCode, Reply};
 use protocol::request::Request;
 use protocol::understanding::{Understanding, Weights};
 use protocol::units::{Seconds, Timestamp};
@@ -30,11 +31,25 @@ pub fn select(asking: &Asking, text: &str, now: Timestamp) -> Result<Negotiation
     let proposals = read_proposals(&document)?;
     let wish = wish(asking, &document)?;
     let understanding = match &wish {
-        Some(request) => intake::understand(request, &Vocabulary::shipped(), now),
-        None => stated(&document)?,
+        Wish::AsStated => stated(&document)?,
+        Wish::OtherIntent(request) | Wish::OtherNeed(request) => {
+            intake::understand(request, &Vocabulary::shipped(), now)
+        }
     };
     let weights = understanding.weights.clone();
     let factors = matching::factors::factors(&understanding.requirement, weights.0.keys().copied());
+    let found = read_evaluations(&document)?;
+    let as_they_are = wish == Wish::AsStated && proposals.keys().all(|worker| found.contains_key(worker));
+    let settled: BTreeMap<WorkerId, Evaluation> = found
+        .into_iter()
+        .filter(|(worker, _)| proposals.contains_key(worker))
+        .filter(|(_, evaluation)| as_they_are || stays_failed(evaluation, &wish))
+        .collect();
+    let open: BTreeMap<WorkerId, Reply> = proposals
+        .iter()
+        .filter(|(worker, _)| as_they_are || !settled.contains_key(*worker))
+        .map(|(worker, reply)| (worker.clone(), reply.clone()))
+        .collect();
     let (truth, trust) = (BTreeMap::new(), BTreeMap::new());
     let (taken, last_chosen) = (BTreeSet::new(), BTreeMap::new());
     let input = EvaluationInput {
@@ -43,15 +58,15 @@ pub fn select(asking: &Asking, text: &str, now: Timestamp) -> Result<Negotiation
         weights: &weights,
         mode: AuditMode::Before,
         method: Method::default(),
-        proposals: &proposals,
+        proposals: &open,
         truth: &truth,
         trust: &trust,
         named: &asking.worker,
         known_taken: &taken,
         last_chosen: &last_chosen,
     };
-    let given = if wish.is_none() { read_evaluations(&document, &proposals)? } else { None };
-    let evaluations = given.unwrap_or_else(|| evaluate(&input));
+    let evaluations =
+        if as_they_are { settled } else { evaluate(&input).into_iter().chain(settled).collect() };
     let negotiation_id = negotiation_id(&document, text);
     let selection = negotiation::select::select(&negotiation_id, &asking.select, &input, &evaluations)
         .map_err(|unknown| Failure::usage(unknown.to_string()))?;
@@ -70,31 +85,43 @@ pub fn select(asking: &Asking, text: &str, now: Timestamp) -> Result<Negotiation
     })
 }
 
-/// The request by which to judge anew, when there is one: from the command line, or the predecessor's
-/// prompt, which is all that its file says about the need.
-fn wish(asking: &Asking, document: &Value) -> Result<Option<Request>, Failure> {
-    let stated = document.get("requirement").cloned();
+/// By what to choose.
+#[derive(Debug, Clone, PartialEq)]
+enum Wish {
+    /// What the file says was understood.
+    AsStated,
+    /// The same need, weighed in another way.
+    OtherIntent(Request),
+    /// Another need: that of the command line, or the predecessor's prompt, which is all that its file
+    /// says about the need.
+    OtherNeed(Request),
+}
+
+fn wish(asking: &Asking, document: &Value) -> Result<Wish, Failure> {
     if asking.prompt.is_some() || asking.request.is_some() {
-        return request::build(asking, &[]).map(Some);
+        return request::build(asking, &[]).map(Wish::OtherNeed);
     }
-    if let Some(requirement) = stated {
-        let Some(intent) = asking.intent else { return Ok(None) };
-        // The same need with another intent: only the weights change.
-        let requirement = serde_json::from_value(requirement).map_err(|error| {
-            Failure::usage(format!("the requirement in the file cannot be read: {error}"))
-        })?;
-        return Ok(Some(Request {
-            requirement: Some(requirement),
-            intent: Some(intent.into()),
-            ..Request::default()
-        }));
+    let intent = asking.intent.map(Into::into);
+    let Some(requirement) = document.get("requirement") else {
+        let prompt = document.get("user_prompt").and_then(Value::as_str).map(str::to_owned);
+        return Ok(Wish::OtherNeed(Request { prompt, intent, ..Request::default() }));
+    };
+    if intent.is_none() {
+        return Ok(Wish::AsStated);
     }
-    let prompt = document.get("user_prompt").and_then(Value::as_str);
-    Ok(Some(Request {
-        prompt: prompt.map(str::to_owned),
-        intent: asking.intent.map(Into::into),
-        ..Request::default()
-    }))
+    let requirement = serde_json::from_value(requirement.clone())
+        .map_err(|error| Failure::usage(format!("the requirement in the file cannot be read: {error}")))?;
+    Ok(Wish::OtherIntent(Request { requirement: Some(requirement), intent, ..Request::default() }))
+}
+
+/// Whether a gate that failed at the hub fails here too. For the same need every one does; for another
+/// need those that speak of the worker rather than of the need.
+fn stays_failed(evaluation: &Evaluation, wish: &Wish) -> bool {
+    let about_the_worker = |code| matches!(code, ReasonCode::ClaimFalse | ReasonCode::Quarantined);
+    match wish {
+        Wish::AsStated | Wish::OtherIntent(_) => !evaluation.gate.passed,
+        Wish::OtherNeed(_) => evaluation.gate.failed.iter().any(|reason| about_the_worker(reason.code)),
+    }
 }
 
 /// What the file says was understood.
@@ -132,15 +159,11 @@ fn default_weights(understanding: &Understanding) -> Weights {
     intake::understand(&request, &Vocabulary::shipped(), Timestamp::default()).weights
 }
 
-/// The evaluations in the file, when there is one for each proposal.
-fn read_evaluations(
-    document: &Value,
-    proposals: &BTreeMap<WorkerId, Reply>,
-) -> Result<Option<BTreeMap<WorkerId, Evaluation>>, Failure> {
-    let Some(evaluations) = document.get("evaluations") else { return Ok(None) };
-    let evaluations: BTreeMap<WorkerId, Evaluation> = serde_json::from_value(evaluations.clone())
-        .map_err(|error| Failure::usage(format!("the evaluations in the file cannot be read: {error}")))?;
-    Ok(Some(evaluations).filter(|found| proposals.keys().all(|worker| found.contains_key(worker))))
+/// The evaluations in the file; none where it has none.
+fn read_evaluations(document: &Value) -> Result<BTreeMap<WorkerId, Evaluation>, Failure> {
+    let Some(evaluations) = document.get("evaluations") else { return Ok(BTreeMap::new()) };
+    serde_json::from_value(evaluations.clone())
+        .map_err(|error| Failure::usage(format!("the evaluations in the file cannot be read: {error}")))
 }
 
 fn excluded(document: &Value) -> BTreeMap<WorkerId, Vec<Reason>> {

@@ -95,7 +95,7 @@ pub fn notice_line(notice: &Notice) -> Option<String> {
             if excluded.is_empty() {
                 format!("asking {asked}")
             } else {
-                format!("asking {asked}; {} cannot do it and are not asked", excluded.len())
+                format!("asking {asked}, not asking {}", excluded.len())
             }
         }
         Notice::Answered { worker_id, answer, answered, asked } => {

@@ -66,6 +66,30 @@ fn another_intent_weighs_the_same_proposals_anew() {
 }
 
 #[test]
+fn a_liar_does_not_win_by_being_judged_again() {
+    let mut view = samples::view();
+    let liar = samples::worker("hpc-aurora");
+    let evaluation = view.evaluations.get_mut(&liar).unwrap();
+    evaluation.gate.passed = false;
+    evaluation.gate.failed = vec![Reason {
+        code: ReasonCode::ClaimFalse,
+        wanted: "a true claim".into(),
+        had: "a false one".into(),
+    }];
+    evaluation.rank = None;
+    let document = serde_json::to_value(view).unwrap();
+    let other_intent =
+        Asking { intent: Some(crate::arguments::IntentArgument::Soonest), ..Asking::default() };
+    let other_need = Asking { prompt: Some("2 cores".into()), ..Asking::default() };
+    for asking in [Asking::default(), other_intent, other_need] {
+        let selected = choose(&asking, &document).unwrap();
+        assert_ne!(chosen(&selected), Some("hpc-aurora"), "{asking:?}");
+        assert!(!selected.evaluations[&liar].gate.passed, "{asking:?}");
+        assert_eq!(selected.evaluations.len(), 5, "{asking:?}");
+    }
+}
+
+#[test]
 fn proposals_without_evaluations_are_judged_here() {
     let mut document = serde_json::to_value(samples::view()).unwrap();
     document.as_object_mut().unwrap().remove("evaluations");

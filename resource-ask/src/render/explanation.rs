@@ -123,12 +123,17 @@ fn write_untrue(out: &mut dyn Write, screen: &Screen, worker: &WorkerExplanation
         let over = finding.result == AuditResult::Over;
         grid.row(vec![
             text::excerpt(&finding.subject, 60).into(),
-            text::excerpt(&finding.claimed.to_string(), 80).into(),
-            text::excerpt(&truth, 80).into(),
+            stated(&finding.claimed.to_string()).into(),
+            stated(&truth).into(),
             if over { Cell::new(Tone::Bad, "too much") } else { Cell::new(Tone::Doubtful, "too little") },
         ]);
     }
     grid.write(out)
+}
+
+/// A claimed or true value; an empty list is a statement too.
+fn stated(value: &str) -> String {
+    if value.trim().is_empty() { "nothing".to_owned() } else { text::excerpt(value, 80) }
 }
 
 /// The factors, the penalties, and how they make the final score.

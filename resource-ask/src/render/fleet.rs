@@ -129,7 +129,7 @@ pub fn write_named(out: &mut dyn Write, screen: &Screen, items: &[Value]) -> io:
         let name = fields.get("name").map(plain).unwrap_or_default();
         let rest: Vec<String> = fields
             .iter()
-            .filter(|(key, value)| *key != "name" && !value.is_null())
+            .filter(|(key, value)| *key != "name" && !says_nothing(value))
             .map(|(key, value)| {
                 // A sentence speaks for itself; anything else needs its name.
                 let prose = value.as_str().is_some_and(|text| text.contains(' '));
@@ -139,6 +139,16 @@ pub fn write_named(out: &mut dyn Write, screen: &Screen, items: &[Value]) -> io:
         grid.row(vec![Cell::new(Tone::Strong, name), rest.join("; ").into()]);
     }
     grid.write(out)
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// A JSON value in one line.

@@ -45,9 +45,17 @@ fn shown(value: &str) -> String {
     if value.trim().is_empty() { "nothing".to_owned() } else { text::excerpt(value, 40) }
 }
 
+/// The reasons that tell something: that a worker says no itself is the least of them.
+fn telling(reasons: &[Reason]) -> impl Iterator<Item = &Reason> {
+    let only_negative = reasons.iter().all(|reason| reason.code == ReasonCode::VerdictNegative);
+    reasons.iter().filter(move |reason| only_negative || reason.code != ReasonCode::VerdictNegative)
+}
+
 fn reason_lines(reasons: &[Reason], screen: &Screen) -> String {
-    let lines: Vec<String> = reasons.iter().take(3).map(|reason| reason_line(reason, screen)).collect();
-    let more = reasons.len().saturating_sub(lines.len());
+    let mut lines: Vec<String> = telling(reasons).map(|reason| reason_line(reason, screen)).collect();
+    lines.dedup();
+    let more = lines.len().saturating_sub(3);
+    lines.truncate(3);
     let joined = lines.join(", ");
     if more == 0 { joined } else { format!("{joined}, {more} more") }
 }
@@ -215,7 +223,7 @@ fn main_reason(
         Some(Reply::Missing(missing)) => missing.outcome.to_string(),
         _ => evaluations
             .get(worker)
-            .and_then(|evaluation| evaluation.gate.failed.first())
+            .and_then(|evaluation| telling(&evaluation.gate.failed).next())
             .map_or_else(|| "no reason given".to_owned(), |reason| reason.code.to_string()),
     }
 }
@@ -347,7 +355,7 @@ pub fn why_nothing(view: &NegotiationView) -> String {
         let codes: BTreeSet<ReasonCode> = view
             .evaluations
             .get(worker)
-            .map(|evaluation| evaluation.gate.failed.iter().map(|reason| reason.code).collect())
+            .map(|evaluation| telling(&evaluation.gate.failed).map(|reason| reason.code).collect())
             .unwrap_or_default();
         match view.proposals.get(worker) {
             Some(Reply::Missing(missing)) => *counted.entry(missing.outcome.to_string()).or_default() += 1,

@@ -104,6 +104,9 @@ pub fn seconds(duration: Seconds) -> String {
     if value < 0.0 {
         return format!("-{}", seconds(Seconds::saturating(-value)));
     }
+    if (0.0005..0.0995).contains(&value) {
+        return format!("{:.0} ms", value * 1000.0);
+    }
     if value < 60.0 {
         let rounded = if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
         return format!("{} s", rounded.strip_suffix(".0").unwrap_or(&rounded));
@@ -197,12 +200,24 @@ mod tests {
 
     #[test]
     fn durations_show_two_units() {
-        let shown: Vec<String> = [0.0, 0.44, 9.96, 59.4, 60.0, 90.0, 3600.0, 5400.0, 90_000.0, -5.0]
+        let shown: Vec<String> = [0.0, 0.0123, 0.44, 9.96, 59.4, 60.0, 90.0, 3600.0, 5400.0, 90_000.0, -5.0]
             .map(|value| seconds(Seconds::saturating(value)))
             .into();
         assert_eq!(
             shown,
-            ["0 s", "0.4 s", "10 s", "59 s", "1 min", "1 min 30 s", "1 h", "1 h 30 min", "1 d 1 h", "-5 s"]
+            [
+                "0 s",
+                "12 ms",
+                "0.4 s",
+                "10 s",
+                "59 s",
+                "1 min",
+                "1 min 30 s",
+                "1 h",
+                "1 h 30 min",
+                "1 d 1 h",
+                "-5 s"
+            ]
         );
         assert_eq!(seconds(Seconds::saturating(f64::MAX)), "1.8e308 s");
     }

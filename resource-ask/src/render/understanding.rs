@@ -182,9 +182,15 @@ fn shown_uri(uri: &str) -> &str {
 pub fn intent_line(intent: Intent, weights: &Weights) -> String {
     let mut sorted: Vec<_> = weights.0.iter().filter(|(_, weight)| weight.get() > 0.0).collect();
     sorted.sort_by(|a, b| b.1.get().total_cmp(&a.1.get()).then(a.0.cmp(b.0)));
-    let listed: Vec<String> =
-        sorted.iter().map(|(name, weight)| format!("{name} {}", text::number(weight.get()))).collect();
+    let listed: Vec<String> = sorted
+        .iter()
+        .map(|(name, weight)| format!("{name} {}", text::number(thousandths(weight.get()))))
+        .collect();
     if listed.is_empty() { intent.to_string() } else { format!("{intent} ({})", listed.join(", ")) }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 fn words_of(path: &str, spans: &[Span]) -> String {
