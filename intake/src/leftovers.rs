@@ -105,7 +105,12 @@ fn is_telling(reading: &Reading<'_>, at: usize) -> bool {
                     | "dr"
                     | "prof"
                     | "professor"
-            ) || reading.any_symbol(at.wrapping_sub(1)) == Some('@');
+            ) || reading.any_symbol(at.wrapping_sub(1)) == Some('@')
+                || reading.any_symbol(at.wrapping_sub(1)) == Some(',')
+                    && matches!(
+                        reading.any_word(at.wrapping_sub(2)),
+                        "regards" | "thanks" | "cheers" | "best"
+                    );
             let counts = number::word_value(word).is_some_and(|value| value > 1.0)
                 && !matches!(
                     reading.any_word(at + 1),

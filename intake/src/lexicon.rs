@@ -192,6 +192,42 @@ const GPU_MODELS: &[&str] = &[
     "mi210", "mi250", "mi250x", "mi300", "mi300a", "mi300x", "mi325x", "mi355x", "gaudi2", "gaudi3",
 ];
 
+/// The memory sizes in GB that a model is sold with, where a bare size next to it could be either the
+/// GPU's or the node's.
+const GPU_MEMORY: &[(&str, &[u32])] = &[
+    ("h100", &[80, 94, 96]),
+    ("h200", &[141]),
+    ("a100", &[40, 80]),
+    ("v100", &[16, 32]),
+    ("p100", &[12, 16]),
+    ("a40", &[48]),
+    ("a30", &[24]),
+    ("a10", &[24]),
+    ("a10g", &[24]),
+    ("l4", &[24]),
+    ("l40", &[48]),
+    ("l40s", &[48]),
+    ("t4", &[16]),
+    ("b200", &[180, 192]),
+    ("gh200", &[96, 144]),
+    ("rtx3090", &[24]),
+    ("rtx4090", &[24]),
+    ("rtx5090", &[32]),
+    ("mi210", &[64]),
+    ("mi250", &[128]),
+    ("mi250x", &[128]),
+    ("mi300a", &[128]),
+    ("mi300x", &[192]),
+];
+
+/// Whether a GPU model is sold with this much memory, whichever gigabyte is meant.
+#[must_use]
+pub fn has_memory(model: &str, gib: f64) -> bool {
+    let gb = gib * 1_073_741_824.0 / 1e9;
+    let sizes = GPU_MEMORY.iter().find(|(name, _)| *name == model).map_or(&[][..], |(_, sizes)| sizes);
+    sizes.iter().any(|size| f64::from(*size) == gib || (f64::from(*size) - gb).abs() < 1e-6)
+}
+
 static GPU_MODEL_SET: LazyLock<HashSet<&str>> = LazyLock::new(|| GPU_MODELS.iter().copied().collect());
 
 /// Words for GPUs without a model.
@@ -258,7 +294,7 @@ tmux vim emacs nano
 /// Software whose name is also a word or very short: taken for software only where a version follows
 /// or a word such as "run" or "using" stands before it.
 const CONTEXT_SOFTWARE: &str = "
-r c++ stream ray boost stan julia root catalyst magma samurai cortex feynman snap star intel amber fluent epoch spark
+r stream ray boost stan julia root catalyst magma samurai cortex feynman snap star intel amber fluent epoch spark
 storm camp raja moose elk exciting charm legion chapel hive ants muscle salmon blast castro enzo crest orca espresso octopus dalton
 amg hip triton rapids osiris nemo icon tau silo conduit ruby rust swift java whisper haiku vesta flask ninja modules phloem pennant
 quicksilver serpent thrust gadget eigen legion nano aiida covalent campaign maple equinox altair conda pip petsc
@@ -266,7 +302,7 @@ quicksilver serpent thrust gadget eigen legion nano aiida covalent campaign mapl
 
 /// Software named like words that every request uses: only where a version follows, or `installed`.
 const EVERYDAY_SOFTWARE: &str = "
-go make c node rich click fast visit notebook evaluate accelerate datasets diffusers black orange attrs requests pint trust optimum
+go make node rich click fast visit notebook evaluate accelerate datasets diffusers black orange attrs requests pint trust optimum
 ";
 
 /// Names of several words, with the name that facts use.

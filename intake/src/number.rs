@@ -74,6 +74,13 @@ pub fn read(reading: &Reading<'_>, at: usize) -> Read<f64> {
             let value = digits_value(token.text)?;
             match reading.glued_word(at + 1) {
                 "k" => (value * 1e3, at + 2),
+                // "4 (four)"
+                _ if reading.symbol(at + 1) == Some('(')
+                    && reading.symbol(at + 3) == Some(')')
+                    && word_value(reading.word(at + 2)) == Some(value) =>
+                {
+                    (value, at + 4)
+                }
                 _ => (value, at + 1),
             }
         }

@@ -1,20 +1,20 @@
 //! Fixed phrases with alternatives, indexed by their first words so that a table of hundreds costs
 //! one look-up per token.
 //!
-//! `minimise|reduce the? cost|price` reads: one of two words, an optional one, one of two. `...`
-//! stands for up to four words.
+//! `minimise|reduce the? cost|price` reads: one of two words, an optional one, one of two. A question
+//! mark makes the whole group before it optional; `you_can` is an alternative of two words; dots stand
+//! for up to one word more than there are dots.
 
 use std::collections::HashMap;
 
 use crate::reading::Reading;
 
-/// How many words a `...` can stand for.
-const MAX_GAP: usize = 4;
-
 #[derive(Debug)]
 enum Slot {
-    Words(Vec<&'static str>, bool),
-    Gap,
+    /// Alternatives, each of one word or several, and whether they may be left out.
+    Words(Vec<Vec<&'static str>>, bool),
+    /// Any few words.
+    Gap(usize),
 }
 
 /// Phrases and what each one stands for.
@@ -34,11 +34,13 @@ impl<T: Copy> PhraseTable<T> {
             let mut starts = Vec::new();
             for slot in &slots {
                 let Slot::Words(words, optional) = slot else { break };
-                starts.extend(words.iter().copied());
+                starts.extend(words.iter().filter_map(|alternative| alternative.first().copied()));
                 if !optional {
                     break;
                 }
             }
+            starts.sort_unstable();
+            starts.dedup();
             for word in starts {
                 table.by_first_word.entry(word).or_default().push(table.phrases.len());
             }
@@ -60,21 +62,24 @@ impl<T: Copy> PhraseTable<T> {
 }
 
 fn slot(pattern: &'static str) -> Slot {
-    if pattern == "..." {
-        return Slot::Gap;
+    if pattern.bytes().all(|b| b == b'.') {
+        return Slot::Gap(pattern.len() + 1);
     }
     let (words, optional) = pattern.strip_suffix('?').map_or((pattern, false), |words| (words, true));
-    Slot::Words(words.split('|').collect(), optional)
+    Slot::Words(words.split('|').map(|alternative| alternative.split('_').collect()).collect(), optional)
 }
 
 fn matches(reading: &Reading<'_>, at: usize, slots: &[Slot]) -> Option<usize> {
     let Some((slot, rest)) = slots.split_first() else { return Some(at) };
     match slot {
         Slot::Words(words, optional) => {
-            let hit = words.contains(&reading.word(at)).then(|| matches(reading, at + 1, rest)).flatten();
-            hit.or_else(|| if *optional { matches(reading, at, rest) } else { None })
+            let taken = words.iter().filter_map(|alternative| {
+                reading.follow(at, alternative).and_then(|next| matches(reading, next, rest))
+            });
+            let left_out = if *optional { matches(reading, at, rest) } else { None };
+            taken.chain(left_out).max()
         }
-        Slot::Gap => (0..=MAX_GAP)
+        Slot::Gap(most) => (0..=*most)
             .take_while(|gap| *gap == 0 || !reading.is_stop(at + gap - 1))
             .find_map(|gap| matches(reading, at + gap, rest)),
     }
@@ -93,5 +98,8 @@ mod tests {
         assert_eq!(at("minimise time to completion"), Some((2, 4)));
         assert_eq!(at("minimise. completion"), None);
         assert_eq!(at("cost"), None);
+        let table = PhraseTable::new(&[("as soon as possible|you_can", 3)]);
+        assert_eq!(table.at(&Reading::new("as soon as you can"), 0), Some((3, 5)));
+        assert_eq!(table.at(&Reading::new("as soon as you"), 0), None);
     }
 }

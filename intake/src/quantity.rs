@@ -27,7 +27,12 @@ fn size_unit(word: &str) -> Option<f64> {
 /// Reads `80GB`, `2 TiB`, `two terabytes`, `1.5-TB` as GiB.
 #[must_use]
 pub fn size(reading: &Reading<'_>, at: usize) -> Read<f64> {
-    let (value, next) = number::read(reading, at)?;
+    let (value, next) = match (number::read(reading, at), reading.word(at), reading.word(at + 1)) {
+        (Some(read), ..) => read,
+        (None, "half", "a") => (0.5, at + 2),
+        (None, "a" | "an", _) => (1.0, at + 1),
+        _ => return None,
+    };
     let unit_at = if reading.symbol(next) == Some('-') { next + 1 } else { next };
     let word = reading.word(unit_at);
     // A single letter is a unit only where it touches the number.
@@ -97,6 +102,8 @@ fn one_duration(reading: &Reading<'_>, at: usize) -> Read<f64> {
     let (value, next) = match number::read(reading, at) {
         Some(read) => read,
         None if matches!(reading.word(at), "a" | "an") => (1.0, at + 1),
+        // "within the hour"
+        None if reading.word(at) == "the" && reading.word_before(at, 1) == "within" => (1.0, at + 1),
         None => return None,
     };
     // "2 and a half hours"

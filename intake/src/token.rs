@@ -253,7 +253,8 @@ fn is_path(chunk: &str) -> bool {
         return false;
     }
     let name = chunk.rsplit(['/', '\\']).next().unwrap_or(chunk).to_lowercase();
-    FILE_ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(|stem| !stem.is_empty()))
+    name != "node.js"
+        && FILE_ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(|stem| !stem.is_empty()))
 }
 
 fn number_length(rest: &str) -> usize {

@@ -1,5 +1,7 @@
 //! Any text at all: nothing panics, spans say where they stand, and time grows with the length.
 
+#![expect(clippy::unwrap_used, reason = "a test helper may fail its test")]
+
 use std::time::{Duration, Instant};
 
 use intake::{Vocabulary, understand};

@@ -58,6 +58,9 @@ fn noun_at(reading: &Reading<'_>, at: usize) -> Option<(Measure, usize)> {
 /// "96 tasks (32 per node)", "128 cores, 32 per node": a share of the count in front of it.
 fn share(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let (each, next) = number::read_count(reading, at).filter(|(each, _)| *each > 0)?;
+    if let Some(end) = other_bound(reading, at, each, next) {
+        return Some(end);
+    }
     let (Per::Node | Per::Each, end) = per_after(reading, next)? else { return None };
     let before = at.checked_sub(1).filter(|before| matches!(reading.any_symbol(*before), Some('(' | ',')))?;
     let finding = reading
@@ -82,6 +85,41 @@ fn share(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     };
     record(reading, at..end, measure, Bound::Exact, each);
     Some(end)
+}
+
+/// "at least two nodes, at most four": the other bound of the count in front of it.
+fn other_bound(reading: &mut Reading<'_>, at: usize, count: u32, next: usize) -> Option<usize> {
+    let (bound, strict, start) = bound_before(reading, at);
+    let joined = start.checked_sub(1)?;
+    let joins = matches!(reading.any_symbol(joined), Some(','))
+        || matches!(reading.word(joined), "and" | "but" | "or");
+    let closes = reading.is_break(next)
+        || matches!(reading.word(next), "with" | "on" | "for" | "using" | "and" | "of");
+    if bound == Bound::Exact || !joins || !closes {
+        return None;
+    }
+    let last =
+        if matches!(reading.any_symbol(joined.wrapping_sub(1)), Some(',')) { joined - 1 } else { joined };
+    let finding = reading
+        .findings
+        .iter()
+        .rev()
+        .take(8)
+        .find(|finding| finding.pieces.iter().any(|piece| piece.tokens.end == last))?;
+    let value = if strict { strictly(bound, count) } else { count };
+    let meaning = match &finding.meaning {
+        Meaning::Measure(measure @ (Measure::Nodes | Measure::Cores | Measure::Tasks), _) => {
+            Meaning::Measure(*measure, Bounded { bound, value: f64::from(value) })
+        }
+        Meaning::Gpus(GpuMention { count: Some(_), per, .. }) => Meaning::Gpus(GpuMention {
+            count: Some(Bounded { bound, value }),
+            per: *per,
+            ..GpuMention::default()
+        }),
+        _ => return None,
+    };
+    reading.find(start..next, meaning);
+    Some(next)
 }
 
 /// "3 nodes", "between 2 and 4 nodes", "2-4 nodes", "at least 128 cores per node".
@@ -148,16 +186,15 @@ fn counted(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     };
     let value = if strict { strictly(bound, count) } else { count };
     if compound {
-        let node_end = end + 1;
-        record(reading, start..end, Measure::CoresPerNode, bound, value);
-        return Some(if reading.word(end) == "node" && nodes_before(reading, start) {
-            node_end
-        } else {
-            end
-        });
+        return Some(compound_nodes(reading, start, end, bound, value));
     }
     let (measure, end) = scoped(reading, measure, at, end);
+    // "96 MPI ranks" are ranks, and need MPI.
+    let says_mpi = (noun_start..end).any(|at| reading.word(at) == "mpi");
     record(reading, start..end, measure, bound, value);
+    if says_mpi {
+        reading.find(start..end, Meaning::Mpi(true));
+    }
     Some(end)
 }
 
@@ -179,8 +216,26 @@ fn node_noun(word: &str) -> bool {
     )
 }
 
-fn nodes_before(reading: &Reading<'_>, at: usize) -> bool {
-    matches!(reading.word_before(at, 1), "a" | "one" | "single")
+/// "two 64-core nodes", "a 32-core machine": cores of each node, or of the one machine.
+fn compound_nodes(reading: &mut Reading<'_>, start: usize, noun: usize, bound: Bound, cores: u32) -> usize {
+    let is_plural = reading.word(noun).ends_with('s') || reading.word(noun) == "boxes";
+    let measure = if is_plural { Measure::CoresPerNode } else { Measure::Cores };
+    let before = if reading.word_before(start, 1) == "x" { start - 1 } else { start };
+    let nodes = (1..=3).rev().find_map(|back| {
+        let from = before.checked_sub(back)?;
+        let (nodes, next) = number::read_count(reading, from)?;
+        (next == before && nodes > 0).then_some((nodes, from))
+    });
+    let article = matches!(reading.word_before(start, 1), "a" | "single") && reading.word(noun) == "node";
+    if let Some((nodes, from)) = nodes {
+        record(reading, from..before, Measure::Nodes, Bound::Exact, nodes);
+    } else if article {
+        record(reading, start - 1..start, Measure::Nodes, Bound::Exact, 1);
+    }
+    let per_node = nodes.is_some_and(|(nodes, _)| nodes > 1);
+    let measure = if per_node { Measure::CoresPerNode } else { measure };
+    record(reading, start..noun + 1, measure, bound, cores);
+    noun + 1
 }
 
 /// What a count is for when something behind or around it says so.

@@ -1,6 +1,8 @@
 //! Labels that the worker must carry: "label site=lab", "labelled gpu: yes", "region=eu-west",
 //! "in region eu-west-1", "at site lab".
 
+use std::ops::Range;
+
 use crate::meaning::Meaning;
 use crate::reading::Reading;
 use crate::token::Kind;
@@ -47,7 +49,7 @@ fn labelled(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
         if negated {
             reading.refuse(start..end, "workers cannot be excluded by label");
         } else {
-            record(reading, start, key, value, end);
+            record(reading, start..end, key, value);
         }
         last = Some(end);
         let joined = reading.skip(reading.skip_symbol(end, ","), &["and"]);
@@ -65,8 +67,27 @@ fn keyed(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
         return None;
     }
     if let Some((key, value, end)) = pair(reading, at) {
-        record(reading, at, key, value, end);
+        record(reading, at..end, key, value);
         return Some(end);
+    }
+    // "in the eu-west region"
+    let name = at.checked_sub(1)?;
+    let named = reading
+        .free(name)
+        .filter(|token| token.kind == Kind::Word && !crate::english::is_plain(&token.lower));
+    if let Some(value) = named.map(|token| token.lower.clone().into_owned())
+        && matches!(reading.word_before(name, 1), "the" | "in" | "at")
+        && matches!(
+            reading.word(at),
+            "region" | "zone" | "site" | "datacentre" | "datacenter" | "campus" | "partition"
+        )
+    {
+        let start = if reading.word_before(name, 1) == "the" { name - 1 } else { name };
+        if matches!(reading.word_before(start, 1), "in" | "at" | "on" | "from") || start == name {
+            let key = reading.word(at).to_owned();
+            record(reading, start..at + 1, key, value);
+            return Some(at + 1);
+        }
     }
     let placed = matches!(reading.word_before(at, 1), "in" | "at" | "on" | "from")
         || matches!(reading.word_before(at, 1), "the")
@@ -78,12 +99,12 @@ fn keyed(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
         return None;
     }
     let (key, value) = (reading.word(at).to_owned(), token.lower.clone().into_owned());
-    record(reading, at, key, value, at + 2);
+    record(reading, at..at + 2, key, value);
     Some(at + 2)
 }
 
-fn record(reading: &mut Reading<'_>, start: usize, key: String, value: String, end: usize) {
-    reading.find(start..end, Meaning::Label(key, value));
+fn record(reading: &mut Reading<'_>, tokens: Range<usize>, key: String, value: String) {
+    reading.find(tokens, Meaning::Label(key, value));
 }
 
 /// `key=value` or `key: value`; the value may be quoted or a number.

@@ -1,6 +1,7 @@
 //! Main memory: "256 GB of memory", "64GB RAM per node", "4 GB per core", `--mem=64G`.
 
-use crate::meaning::{Bounded, Meaning, Measure};
+use crate::lexicon::has_memory;
+use crate::meaning::{Bounded, Finding, GpuMention, Meaning, Measure};
 use crate::phrases::compute::{of_nodes, shares_scope};
 use crate::phrases::gpus::each_scope;
 use crate::quantity::{Per, bound_after, bound_before, per_after, size};
@@ -53,10 +54,15 @@ fn sized(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let noun = reading.skip_symbol(noun, "-");
     if NOUNS.contains(&reading.word(noun)) {
         end = noun + 1;
-    } else if OTHER_NOUNS.contains(&reading.word(noun)) || OTHER_NOUNS.contains(&reading.word(end)) {
+    } else if measures_something_else(reading, at, end, noun) {
         return None;
     } else if let Some(before) = noun_before(reading, start) {
         start = before;
+    } else if let Some(next) = of_each_gpu(reading, end, gib) {
+        // "4 A100 per node, 80 GB each" speaks of the GPUs.
+        reading
+            .find(start..next, Meaning::Gpus(GpuMention { memory_gib: Some(gib), ..GpuMention::default() }));
+        return Some(next);
     }
     if let Some((behind, after)) = bound_after(reading, end) {
         bound = behind;
@@ -65,6 +71,23 @@ fn sized(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let (measure, end) = scoped(reading, start, end);
     reading.find(start..end, Meaning::Measure(measure, Bounded { bound, value: gib }));
     Some(end)
+}
+
+/// "2 TB of data", "the data (3 TB)": the size of something that is no memory.
+fn measures_something_else(reading: &Reading<'_>, at: usize, end: usize, noun: usize) -> bool {
+    let bracketed = reading.symbol(at.wrapping_sub(1)) == Some('(');
+    let before = if bracketed { reading.word_before(at, 2) } else { reading.word_before(at, 1) };
+    [reading.word(noun), reading.word(end), before].iter().any(|word| OTHER_NOUNS.contains(word))
+}
+
+/// The position behind "each", where the GPU model that the text names is sold with this much memory.
+fn of_each_gpu(reading: &Reading<'_>, end: usize, gib: f64) -> Option<usize> {
+    let Some((Per::Each | Per::Gpu, next)) = per_after(reading, end) else { return None };
+    let sold_so = |finding: &Finding| match &finding.meaning {
+        Meaning::Gpus(GpuMention { model: Some(model), memory_gib: None, .. }) => has_memory(model, gib),
+        _ => false,
+    };
+    reading.findings.iter().rev().take(64).any(sold_so).then_some(next)
 }
 
 /// "memory of", "RAM:" in front of a size.

@@ -56,6 +56,7 @@ fn node_hours(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
 fn wall_time(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let next = match (reading.word(at), reading.word(at + 1)) {
         ("wall" | "run", "time" | "clock") | ("time", "limit") => at + 2,
+        ("t", _) if reading.symbol(at.wrapping_sub(1)) == Some('-') && reading.tokens[at].glued => at + 1,
         (
             "walltime" | "wall-time" | "wallclock" | "runtime" | "time" | "timelimit" | "time_limit"
             | "duration",
@@ -172,6 +173,10 @@ fn length(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     let start = start.unwrap_or_else(|| if bounds.is_empty() { at } else { trimmed(reading, lead, at) });
     let end = reading.skip(next, &["from", "now", "max", "maximum", "tops", "total"]);
     let end = if reading.word(next) == "from" && reading.word(next + 1) != "now" { next } else { end };
+    let starts_behind = (next..next + 6)
+        .take_while(|at| !reading.is_break(*at))
+        .any(|at| matches!(reading.word(at), "start" | "begin" | "launch" | "starting"));
+    let moment = if within && starts_behind && moment == Moment::Deadline { Moment::StartBy } else { moment };
     let moment = if reading.word(next) == "from" && end > next && moment == Moment::Duration {
         Moment::Deadline
     } else {
@@ -429,7 +434,9 @@ fn bare_day(reading: &mut Reading<'_>, at: usize, now: Timestamp) -> Option<usiz
             _ => {}
         }
     }
-    let moment = moment?;
+    // "2 hours, tonight": a day by itself is when it runs; "the demo is tomorrow" is when it is over.
+    let is_event = matches!(reading.any_word_before(at, 1), "is" | "are");
+    let moment = moment.unwrap_or(if is_event { Moment::Deadline } else { Moment::StartBy });
     // "run lammps today" has the package between; only the day is the time's.
     let start =
         if moment == Moment::StartBy || (start..at).any(|at| !reading.is_free(at)) { at } else { start };

@@ -60,6 +60,8 @@ const BEHIND: &[&[&str]] = &[
     &["would", "work"],
     &["works", "too"],
     &["preferred"],
+    &["pref"],
+    &["preferable"],
     &["preferably"],
     &["ideally"],
 ];

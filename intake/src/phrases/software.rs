@@ -1,5 +1,11 @@
 //! Software: known names, and unknown ones where a version or a word such as "run" gives them away.
 
+mod context;
+
+use self::context::{
+    OPENERS, STRONG_OPENERS, denied, ends_a_name, is_quantity_word, listed, names_work, opened,
+    opened_by_request, starts_clause, vendor_of_something,
+};
 use crate::english::is_plain;
 use crate::lexicon::{Certainty, is_reserved, spelled_out_at};
 use crate::meaning::{Meaning, Piece};
@@ -7,141 +13,6 @@ use crate::phrases::versions::{Constraint, constraint_at, version_at};
 use crate::reading::Reading;
 use crate::token::Kind;
 use crate::vocabulary::{Vocabulary, is_package_name};
-
-/// Verbs and prepositions behind which a package's name stands.
-const OPENERS: &[&str] = &[
-    "run",
-    "running",
-    "runs",
-    "execute",
-    "executing",
-    "launch",
-    "launching",
-    "use",
-    "using",
-    "uses",
-    "with",
-    "need",
-    "needs",
-    "needing",
-    "require",
-    "requires",
-    "requiring",
-    "install",
-    "installed",
-    "installing",
-    "have",
-    "has",
-    "having",
-    "want",
-    "wants",
-    "via",
-    "load",
-    "loaded",
-    "start",
-    "starting",
-    "for",
-    "provide",
-    "provides",
-    "offers",
-    "module",
-    "package",
-    "software",
-    "library",
-    "application",
-    "app",
-    "program",
-    "code",
-    "called",
-    "named",
-    "host",
-    "hosting",
-    "in",
-    "benchmark",
-    "benchmarking",
-    "deploy",
-    "deploying",
-    "of",
-    "and",
-    "plus",
-    "or",
-    "on",
-    "my",
-    "our",
-    "the",
-    "get",
-    "try",
-    "latest",
-    "do",
-    "test",
-    "testing",
-    "build",
-    "compile",
-    "serve",
-    "serving",
-    "fire",
-    "execute",
-    "containing",
-    "includes",
-    "including",
-];
-
-/// The openers that make an unknown word a package by themselves.
-const STRONG_OPENERS: &[&str] = &[
-    "run",
-    "running",
-    "runs",
-    "execute",
-    "executing",
-    "launch",
-    "launching",
-    "using",
-    "install",
-    "installed",
-    "installing",
-    "module",
-    "package",
-    "software",
-    "library",
-    "called",
-    "named",
-    "use",
-];
-
-/// Words between an opener and the name.
-const FILLERS: &[&str] = &[
-    "a",
-    "an",
-    "the",
-    "my",
-    "our",
-    "some",
-    "job",
-    "jobs",
-    "with",
-    "of",
-    "latest",
-    "new",
-    "big",
-    "large",
-    "small",
-    "short",
-    "long",
-    "quick",
-    "parallel",
-    "code",
-    "application",
-    "package",
-    "software",
-    "tool",
-    "program",
-    "called",
-    "named",
-    "library",
-    "benchmark",
-    "simulation",
-    "version",
-];
 
 pub fn read(reading: &mut Reading<'_>, vocabulary: &Vocabulary) {
     let mut at = 0;
@@ -234,10 +105,12 @@ fn version_first(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) 
         (Constraint { text, tokens: tokens.clone() }, tokens.end)
     } else {
         let (version, next) = version_at(reading, at)?;
-        if !noun(reading.word(next)) {
+        let end = if noun(reading.word(next)) { next + 1 } else { next };
+        // "v7.2 of X" names a version without the word.
+        if end == next && !reading.word(at).starts_with('v') {
             return None;
         }
-        (Constraint { text: Some(format!("=={version}")), tokens: at..next + 1 }, next + 1)
+        (Constraint { text: Some(format!("=={version}")), tokens: at..end }, end)
     };
     if reading.word(of) != "of" {
         return None;
@@ -245,7 +118,8 @@ fn version_first(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) 
     let name_start = reading.skip(of + 1, &["the"]);
     let (name, end) = name_at(reading, name_start, vocabulary)
         .or_else(|| plausible(reading, name_start).map(|name| (name, name_start + 1)))?;
-    record(reading, &name, name_start..end, Some(constraint_start));
+    let constraint = with_bound_in_front(reading, at, constraint_start);
+    record(reading, &name, name_start..end, Some(constraint));
     reading.take(of..of + 1);
     Some(end)
 }
@@ -271,83 +145,6 @@ fn versioned(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     }
     let constraint = constraint_at(reading, next)?;
     Some(record(reading, &name, at..next, Some(constraint)))
-}
-
-/// "storage available for evaluate <= 3", "need notebook >= 2".
-fn opened_by_request(reading: &Reading<'_>, at: usize) -> bool {
-    matches!(reading.any_word_before(at, 1), "for" | "need" | "with" | "require" | "and")
-}
-
-/// Words that measure rather than name a package.
-fn is_quantity_word(word: &str) -> bool {
-    matches!(
-        word,
-        "nodes"
-            | "node"
-            | "cores"
-            | "core"
-            | "cpus"
-            | "cpu"
-            | "gpus"
-            | "gpu"
-            | "memory"
-            | "ram"
-            | "mem"
-            | "tasks"
-            | "ranks"
-            | "budget"
-            | "cost"
-            | "price"
-            | "time"
-            | "walltime"
-            | "deadline"
-            | "duration"
-            | "latency"
-            | "bandwidth"
-            | "throughput"
-            | "storage"
-            | "disk"
-            | "space"
-            | "uptime"
-            | "trust"
-            | "score"
-            | "weight"
-            | "priority"
-            | "f1"
-            | "auc"
-            | "accuracy"
-            | "precision"
-            | "recall"
-            | "rmse"
-            | "mae"
-            | "r2"
-            | "ratio"
-            | "rate"
-            | "size"
-            | "capacity"
-            | "utilisation"
-            | "utilization"
-            | "load"
-            | "queue"
-            | "wait"
-            | "temperature"
-            | "power"
-            | "energy"
-            | "distance"
-            | "reliability"
-            | "availability"
-            | "speed"
-            | "clock"
-            | "frequency"
-            | "threads"
-            | "vcpus"
-            | "vram"
-            | "scratch"
-            | "version"
-            | "iops"
-            | "flops"
-            | "tflops"
-    )
 }
 
 /// A word that could be the name of an unknown package.
@@ -380,77 +177,12 @@ fn known(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Optio
     Some(record(reading, &name, at..next, None))
 }
 
-/// "R scripts", "julia code", "stan model", "blast job" speak of the package.
-fn names_work(reading: &Reading<'_>, at: usize) -> bool {
-    matches!(
-        reading.word(at),
-        "script"
-            | "scripts"
-            | "job"
-            | "jobs"
-            | "code"
-            | "benchmark"
-            | "benchmarks"
-            | "run"
-            | "runs"
-            | "package"
-            | "packages"
-            | "simulation"
-            | "simulations"
-            | "calculation"
-            | "calculations"
-    )
-}
-
-/// "Intel CPUs", "CUDA GPU" describe hardware.
-fn vendor_of_something(reading: &Reading<'_>, name: &str, next: usize) -> bool {
-    matches!(name, "intel" | "amd" | "cray" | "hip")
-        && (matches!(
-            reading.any_word(next),
-            "cpu"
-                | "cpus"
-                | "processor"
-                | "processors"
-                | "xeon"
-                | "chip"
-                | "chips"
-                | "core"
-                | "cores"
-                | "gpu"
-                | "gpus"
-                | "nodes"
-                | "node"
-        ))
-}
-
-/// A name right behind a "without" that exclusions left alone.
-fn denied(reading: &Reading<'_>, at: usize) -> bool {
-    let negates = |word: &str| {
-        matches!(
-            word,
-            "without"
-                | "not"
-                | "don't"
-                | "never"
-                | "avoid"
-                | "no"
-                | "except"
-                | "doesn't"
-                | "cannot"
-                | "can't"
-        )
-    };
-    negates(reading.any_word_before(at, 1))
-        || matches!(reading.any_word_before(at, 1), "use" | "using" | "run" | "need" | "want" | "on")
-            && negates(reading.any_word_before(at, 2))
-}
-
 /// `gromacs-2023.1`, `python3.11`, `cuda12`: a known name with its version attached.
 fn with_attached_version(reading: &mut Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<usize> {
     let word = reading.word(at);
     let digits = word.find(|c: char| c.is_ascii_digit())?;
     let (stem, version) = word.split_at(digits);
-    let stem = stem.trim_end_matches(['-', '_']);
+    let stem = stem.strip_suffix("-v").unwrap_or(stem).trim_end_matches(['-', '_']);
     let certain = vocabulary.software(stem).is_some_and(|certainty| certainty != Certainty::Versioned);
     let plain = version.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
     if stem.len() < 2 || !certain || !plain {
@@ -463,27 +195,6 @@ fn with_attached_version(reading: &mut Reading<'_>, at: usize, vocabulary: &Voca
     };
     let constraint = Constraint { text: Some(format!("{operator}{version}")), tokens: at..end };
     Some(record(reading, &name, at..end, Some(constraint)))
-}
-
-/// Whether an opener stands in front of `at`, with nothing but fillers between.
-fn opened(reading: &Reading<'_>, at: usize, openers: &[&str]) -> bool {
-    for back in 1..=4 {
-        let word = reading.any_word_before(at, back);
-        if openers.contains(&word) {
-            return true;
-        }
-        if !FILLERS.contains(&word) {
-            return false;
-        }
-    }
-    false
-}
-
-/// Whether `at` begins a clause ("STREAM on 4 nodes", "job: ray, 3 nodes").
-fn starts_clause(reading: &Reading<'_>, at: usize) -> bool {
-    at.checked_sub(1).is_none_or(|before| reading.is_break(before))
-        && (reading.is_break(at + 1)
-            || matches!(reading.word(at + 1), "on" | "with" | "using" | "via" | "for" | "in" | "and" | "job"))
 }
 
 /// An unknown word where only a package's name can stand: "run feynman with 1 node", "X installed",
@@ -511,92 +222,6 @@ fn unknown(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     }
     let constraint = if called { constraint_at(reading, at + 1) } else { None };
     Some(record(reading, &name, at..at + 1, constraint))
-}
-
-/// Whether what stands at `at` can follow a package's name.
-fn ends_a_name(reading: &Reading<'_>, at: usize) -> bool {
-    let Some(token) = reading.tokens.get(at) else { return true };
-    if reading.is_break(at) || token.kind == Kind::Number || !reading.is_free(at) {
-        return true;
-    }
-    let word = reading.any_word(at);
-    matches!(
-        word,
-        "on" | "with"
-            | "via"
-            | "for"
-            | "using"
-            | "to"
-            | "in"
-            | "at"
-            | "and"
-            | "or"
-            | "by"
-            | "within"
-            | "before"
-            | "under"
-            | "as"
-            | "from"
-            | "inside"
-            | "across"
-            | "over"
-            | "right"
-            | "now"
-            | "immediately"
-            | "asap"
-            | "tonight"
-            | "tomorrow"
-            | "job"
-            | "jobs"
-            | "simulation"
-            | "simulations"
-            | "benchmark"
-            | "benchmarks"
-            | "run"
-            | "runs"
-            | "code"
-            | "workload"
-            | "workloads"
-            | "calculation"
-            | "calculations"
-            | "please"
-            | "somewhere"
-            | "cheaply"
-            | "that"
-            | "which"
-            | "until"
-            | "where"
-            | "anywhere"
-            | "whenever"
-            | "model"
-            | "package"
-            | "but"
-            | "without"
-            | "not"
-            | "plus"
-            | "requiring"
-            | "needs"
-            | "script"
-            | "scripts"
-    ) || crate::number::word_value(word).is_some()
-}
-
-/// "A, B and C" behind software that was just found.
-fn listed(reading: &Reading<'_>, at: usize) -> bool {
-    let Some(joint) = at.checked_sub(1) else { return false };
-    let joins = reading.any_word(joint) == "and"
-        || reading.any_symbol(joint) == Some(',')
-        || reading.any_word(joint) == "plus";
-    if !joins
-        || !ends_a_name(reading, at + 1)
-        || reading.any_word(joint) == "and" && !reading.is_break(at + 1)
-    {
-        return false;
-    }
-    reading.findings.last().is_some_and(|finding| {
-        matches!(finding.meaning, Meaning::Software { .. })
-            && finding.pieces.iter().any(|piece| piece.tokens.end == joint)
-    })
 }
 
 /// Records a package; returns the position behind it.

@@ -198,7 +198,8 @@ fn bare_version(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
     // "3 nodes", "8x A100", "2-node", "80GB"
     let series =
         reading.any_word(end.wrapping_sub(1)) == "x" && reading.any_symbol(end.wrapping_sub(2)) == Some('.');
-    let glued_unit = end > at + 1 && is_unit(reading, end - 1) && !series;
+    let glued_unit =
+        end > at + 1 && is_unit(reading, end - 1) && !series && reading.any_word(end - 1) != "mpi";
     if is_unit(reading, end)
         || glued_unit
         || reading.any_symbol(end) == Some('-') && is_unit(reading, end + 1)
@@ -212,7 +213,8 @@ fn bare_version(reading: &Reading<'_>, at: usize) -> Option<(String, usize)> {
 #[must_use]
 pub fn constraint_at(reading: &Reading<'_>, at: usize) -> Option<Constraint> {
     let open = reading.symbol(at) == Some('(');
-    let first = if open { at + 1 } else { reading.skip_symbol(at, ",") };
+    let first =
+        if open { reading.skip(at + 1, &["stable", "release"]) } else { reading.skip_symbol(at, ",") };
     let announced = version_noun(reading, first);
     let start = announced.unwrap_or(first);
     let (mut parts, mut end) = joined(reading, start, announced.is_some() || open)?;
@@ -281,6 +283,9 @@ fn joined(reading: &Reading<'_>, at: usize, announced: bool) -> Option<(Vec<Stri
         let (high, end) = bare_version(reading, upper)?;
         return Some((vec![format!(">={low}"), format!("<={high}")], end));
     }
+    if let Some(range) = plain_range(reading, at) {
+        return Some(range);
+    }
     let (first, mut end) = one(reading, at, announced)?;
     let mut parts = vec![first];
     for _ in 0..4 {
@@ -305,6 +310,15 @@ fn joined(reading: &Reading<'_>, at: usize, announced: bool) -> Option<(Vec<Stri
         end = after;
     }
     Some((parts, end))
+}
+
+/// "2022 - 2024", "2022 to 2024".
+fn plain_range(reading: &Reading<'_>, at: usize) -> Option<(Vec<String>, usize)> {
+    let (low, next) = bare_version(reading, at)?;
+    let joins = matches!(reading.symbol(next), Some('-' | '\u{2013}'))
+        || matches!(reading.word(next), "to" | "through");
+    let (high, end) = bare_version(reading, next + 1).filter(|_| joins)?;
+    Some((vec![format!(">={low}"), format!("<={high}")], end))
 }
 
 /// One bound.
