@@ -50,9 +50,15 @@ pub struct DispatchArguments {
     /// Ask and award only this worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_id: Option<WorkerId>,
+    /// Ask only these workers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerId>,
     /// Selection strategies, tried in order until one chooses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strategies: Vec<String>,
+    /// Whether proposals carry the trace of provider calls.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub verbose: bool,
     /// Seconds until the proposals are due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<Seconds>,
@@ -81,10 +87,10 @@ impl DispatchArguments {
             job: self.job.clone(),
             intent: self.intent,
             weights: self.weights.clone(),
-            workers: self.worker_id.iter().cloned().collect(),
+            workers: self.worker_id.iter().chain(&self.workers).cloned().collect(),
             strategies: self.strategies.clone(),
             deadline_seconds: self.deadline_seconds,
-            verbose: false,
+            verbose: self.verbose,
         }
     }
 }
