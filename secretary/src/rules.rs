@@ -37,7 +37,7 @@ pub fn propose(
                 score: Number::saturating(score),
                 value: Number::saturating(value),
                 unit: factor.unit.clone(),
-                reason: format!("{} {}, on the scale {}", plain(value), factor.unit, factor.reference),
+                reason: format!("{} {}", plain(value), factor.unit),
                 verified: false,
             };
             Some((factor.name, shown))
