@@ -122,6 +122,8 @@ fn stated_reasons(requirement: &Requirement, proposal: &Proposal, belief: &Belie
 fn false_claims(findings: &[AuditFinding]) -> impl Iterator<Item = Reason> {
     findings.iter().filter(|finding| finding.hard && finding.result == AuditResult::Over).map(|finding| {
         let truth = finding.truth.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        // An empty list, such as no version at all, has no words of its own.
+        let truth = if truth.is_empty() { "nothing".to_owned() } else { truth };
         Reason {
             code: ReasonCode::ClaimFalse,
             wanted: format!("a true claim of {}", finding.subject),

@@ -41,5 +41,6 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<Seconds>,
     /// Whether proposals carry the trace of provider calls.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub verbose: bool,
 }

@@ -60,6 +60,13 @@ impl SigningKey {
         Ok((Self::from_pkcs8(&bytes)?, bytes))
     }
 
+    /// The key that belongs to 32 secret bytes, for keys that are derived rather than kept.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, BadKey> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| BadKey)?;
+        let public = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        Ok(Self { pair, public })
+    }
+
     /// Reads a key from its PKCS#8 bytes.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, BadKey> {
         let pair = Ed25519KeyPair::from_pkcs8(bytes).map_err(|_| BadKey)?;

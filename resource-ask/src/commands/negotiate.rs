@@ -56,10 +56,8 @@ pub async fn negotiate(
     running: &Running,
 ) -> Result<Exit, Failure> {
     let request = prepare(console, hub, asking, running).await?;
-    if running.yes
-        && let Some(arguments) = at_once(&request)
-    {
-        let dispatched = award(console, hub, arguments, &request, running).await?;
+    if running.yes {
+        let dispatched = award(console, hub, json!(request), &request, running).await?;
         return settle(console, hub, dispatched, running, Head::Negotiation).await;
     }
     let answer = ask::ask(console, hub, &request, "select", true).await?;
@@ -68,36 +66,15 @@ pub async fn negotiate(
         console.print(&Choice { answer: &answer })?;
         return Err(ask::nothing_fits(&answer.value));
     };
-    if !running.yes {
-        if console.format == Format::Table {
-            console.print(&Choice { answer: &answer })?;
-        }
-        if !console.confirm(&format!("run it on {worker}?"))? {
-            return Err(Failure::Declined);
-        }
+    if console.format == Format::Table {
+        console.print(&Choice { answer: &answer })?;
+    }
+    if !console.confirm(&format!("run it on {worker}?"))? {
+        return Err(Failure::Declined);
     }
     let arguments = json!({"negotiation_id": answer.value.negotiation_id});
     let dispatched = award(console, hub, arguments, &request, running).await?;
-    settle(console, hub, dispatched, running, if running.yes { Head::Negotiation } else { Head::Shown }).await
-}
-
-/// The arguments of the one call that does everything; none when the request says more than that call
-/// can take, which is then asked and awarded in two.
-fn at_once(request: &Request) -> Option<Value> {
-    let fits = request.workers.len() <= 1 && !request.verbose;
-    fits.then(|| dispatch_arguments(request, request.workers.first()))
-}
-
-fn dispatch_arguments(request: &Request, worker: Option<&WorkerId>) -> Value {
-    let mut arguments = json!(request);
-    if let Some(fields) = arguments.as_object_mut() {
-        fields.remove("workers");
-        fields.remove("verbose");
-        if let Some(worker) = worker {
-            fields.insert("worker_id".to_owned(), json!(worker));
-        }
-    }
-    arguments
+    settle(console, hub, dispatched, running, Head::Shown).await
 }
 
 /// Awards to a worker that the caller names, and follows.
@@ -111,9 +88,9 @@ pub async fn dispatch(
     if !running.yes && !console.confirm(&format!("run it on {worker}?"))? {
         return Err(Failure::Declined);
     }
-    let request = prepare(console, hub, asking, running).await?;
-    let arguments = dispatch_arguments(&request, Some(worker));
-    let dispatched = award(console, hub, arguments, &request, running).await?;
+    let mut request = prepare(console, hub, asking, running).await?;
+    request.workers = vec![worker.clone()];
+    let dispatched = award(console, hub, json!(request), &request, running).await?;
     settle(console, hub, dispatched, running, Head::Receipt).await
 }
 

@@ -60,22 +60,20 @@ async fn negotiate_is_one_call_and_then_follows_the_job() {
     assert_eq!(
         hub.arguments("dispatch_job"),
         json!({"prompt": "3 nodes", "job": {"kind": "command", "spec": {"argv": ["echo", "--hi"]}},
-            "strategies": ["soonest", "random"], "deadline_seconds": 10, "worker_id": "hpc-1",
+            "strategies": ["soonest", "random"], "deadline_seconds": 10, "workers": ["hpc-1"],
             "idempotency_key": "key-12345"})
     );
     assert!(hub.calls().iter().all(|(tool, _)| tool != "negotiate_job"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_one_call_cannot_take_is_asked_and_awarded() {
-    let hub = ends_as("completed").answer("negotiate_job", chosen()).serve(None).await;
+async fn several_workers_are_asked_and_awarded_in_one_call() {
+    let hub = ends_as("completed").serve(None).await;
     hub.ask(&["negotiate", "x", "--worker", "hpc-1", "--worker", "box-2", "--yes", "--no-wait"])
         .await
         .exits(0);
-    let asked = hub.arguments("negotiate_job");
-    assert_eq!((&asked["mode"], &asked["hold"]), (&json!("select"), &json!(true)));
-    assert_eq!(hub.arguments("dispatch_job"), json!({"negotiation_id": "neg-1"}));
-    assert_eq!(hub.calls().len(), 2, "a job that is not waited for is not looked at");
+    assert_eq!(hub.arguments("dispatch_job")["workers"], json!(["hpc-1", "box-2"]));
+    assert_eq!(hub.calls().len(), 1, "a job that is not waited for is not looked at");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +117,7 @@ async fn dispatch_prints_the_receipt_and_the_job() {
     assert!(document.get("proposals").is_none());
     assert_eq!(
         hub.arguments("dispatch_job"),
-        json!({"prompt": "3 nodes", "deadline_seconds": 10, "worker_id": "hpc-1"})
+        json!({"prompt": "3 nodes", "deadline_seconds": 10, "workers": ["hpc-1"]})
     );
 }
 

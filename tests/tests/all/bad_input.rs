@@ -22,7 +22,7 @@ fn mcpserver(arguments: &[&str]) -> (Option<i32>, String) {
 
 fn assert_one_clear_line(said: &str, names: &str) {
     assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{said}");
-    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("mcpserver: ")).collect();
     assert_eq!(lines.len(), 1, "{said}");
     assert!(said.contains(names), "it does not say {names:?}: {said}");
 }
