@@ -100,7 +100,7 @@ large-scale small-scale long-running short-running high-performance low-latency 
 distributed shared memory-intensive compute-intensive compute-heavy embarrassingly
 first-come demo hackathon class course homework assignment lecture workshop tutorial prototype proof concept
 latest newest module modules llama bert gpt resnet gpt-2 vit diffusion spacy's
-c c++ sbatch srun salloc visit click rich protection gimme lemme yo thx fortran nodes node cores core machines critical kinda sorta advisor adviser advisors pi collaborators lab's labmate folding fold grant-funded exceed exceeds exceeding
+command commands eta score scores verdict secretary hereby administrator c c++ sbatch srun salloc visit click rich protection gimme lemme yo thx fortran nodes node cores core machines critical kinda sorta advisor adviser advisors pi collaborators lab's labmate folding fold grant-funded exceed exceeds exceeding
 beefy hefty monster strong solid weekend's stick sticking thinking thought guess figure curious interested heads-up quickest yesterday's
 allowance afford affordability wallet cents charged billing paid paying pays invoice expense expensive pricey
 ideal idealy optimal optimum sweet ish alright sounds lovely brilliant awesome amazing cool neat super wonderful magic

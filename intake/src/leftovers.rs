@@ -106,6 +106,7 @@ fn is_telling(reading: &Reading<'_>, at: usize) -> bool {
                     | "prof"
                     | "professor"
             ) || reading.any_symbol(at.wrapping_sub(1)) == Some('@')
+                || reading.any_symbol(at + 1) == Some('@')
                 || reading.any_symbol(at.wrapping_sub(1)) == Some(',')
                     && matches!(
                         reading.any_word(at.wrapping_sub(2)),

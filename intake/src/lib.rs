@@ -40,7 +40,7 @@ use std::ops::Range;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::request::Request;
 use protocol::requirement::Requirement;
-use protocol::understanding::{Intent, NotUnderstood, Span, Understanding, Weights};
+use protocol::understanding::{NotUnderstood, Span, Understanding, Weights};
 use protocol::units::Timestamp;
 
 pub use vocabulary::Vocabulary;
@@ -177,6 +177,3 @@ fn replace_requirement(typed: &Requirement, into: &mut Requirement) -> Vec<&'sta
     );
     replaced
 }
-
-/// The intent that holds when a request states none.
-pub const DEFAULT_INTENT: Intent = Intent::Balanced;

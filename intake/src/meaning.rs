@@ -62,6 +62,8 @@ pub enum Measure {
     Tasks,
     /// Processes on each node; only useful with a number of nodes.
     TasksPerNode,
+    /// Processes on each core; only useful with a number of cores.
+    TasksPerCore,
     /// Cores in total.
     Cores,
     /// Cores on each node.

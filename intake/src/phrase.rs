@@ -80,7 +80,7 @@ fn matches(reading: &Reading<'_>, at: usize, slots: &[Slot]) -> Option<usize> {
             taken.chain(left_out).max()
         }
         Slot::Gap(most) => (0..=*most)
-            .take_while(|gap| *gap == 0 || !reading.is_stop(at + gap - 1))
+            .take_while(|gap| *gap == 0 || !reading.is_break(at + gap - 1))
             .find_map(|gap| matches(reading, at + gap, rest)),
     }
 }

@@ -179,7 +179,7 @@ fn forms(word: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Every form of every word that is looked for, with the word; `None` where two words share a form.
 static SLIPS: LazyLock<HashMap<String, Option<&'static str>>> = LazyLock::new(|| {
-    let packages = lexicon::software_names().filter(|name| name.len() >= 6);
+    let packages = lexicon::software_names().filter(|name| name.len() >= 7);
     let words: HashSet<&str> = KEYWORDS.split_whitespace().chain(packages).collect();
     let words = || words.iter().copied().filter(|word| word.bytes().all(|b| b.is_ascii_lowercase()));
     let mut index: HashMap<String, Option<&'static str>> = HashMap::new();

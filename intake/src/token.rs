@@ -124,7 +124,9 @@ impl<'t> Lexer<'t> {
             self.push(Kind::Word, c.len_utf8());
         } else {
             let length = operator_length(self.rest());
-            if length > 0 {
+            if let Some(tag) = tag_length(self.rest()) {
+                self.push(Kind::Symbol, tag);
+            } else if length > 0 {
                 self.push(Kind::Operator, length);
             } else {
                 self.push(Kind::Symbol, c.len_utf8());
@@ -337,6 +339,17 @@ fn operator_length(rest: &str) -> usize {
         .iter()
         .find(|operator| rest.starts_with(**operator))
         .map_or(0, |operator| operator.len())
+}
+
+/// The length of a tag such as `</system>`, which is no comparison.
+fn tag_length(rest: &str) -> Option<usize> {
+    let name = rest.strip_prefix('<')?;
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let letters =
+        name.bytes().take(32).take_while(|b| b.is_ascii_alphanumeric() || b"_-|".contains(b)).count();
+    let closes =
+        name[letters..].starts_with('>') && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '|');
+    closes.then(|| rest.len() - name.len() + letters + 1)
 }
 
 fn lower(kind: Kind, text: &str) -> Cow<'_, str> {

@@ -58,7 +58,7 @@ fn soup() -> impl Strategy<Value = String> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 2000, ..Default::default() })]
+    #![proptest_config(proptest::test_runner::Config { cases: 600, ..Default::default() })]
 
     #[test]
     fn any_text_is_read(prompt in any::<String>()) {

@@ -8,47 +8,36 @@ use crate::assembly::Assembled;
 use crate::meaning::{Bound, Bounded, Finding, Meaning, Measure};
 use crate::number::as_count;
 
+const NODES: &str = "requirement.compute.nodes";
+const TASKS: &str = "requirement.compute.tasks";
+const CORES: &str = "requirement.compute.cores";
+const CORES_PER_NODE: &str = "requirement.compute.cores_per_node";
+const MEMORY: &str = "requirement.compute.memory_gib";
+const MEMORY_PER_NODE: &str = "requirement.compute.memory_gib_per_node";
+
 /// Fills the compute part of the requirement, GPUs apart.
 pub fn assemble(findings: &[Finding], assembled: &mut Assembled) {
     let mut set = |measure: Measure, path: &str| one(findings, assembled, measure, path);
-    let nodes = set(Measure::Nodes, "requirement.compute.nodes");
-    let tasks = set(Measure::Tasks, "requirement.compute.tasks");
-    let cores = set(Measure::Cores, "requirement.compute.cores");
-    let cores_per_node = set(Measure::CoresPerNode, "requirement.compute.cores_per_node");
-    let memory = set(Measure::Memory, "requirement.compute.memory_gib");
-    let memory_per_node = set(Measure::MemoryPerNode, "requirement.compute.memory_gib_per_node");
+    let nodes = set(Measure::Nodes, NODES);
+    let tasks = set(Measure::Tasks, TASKS);
+    let cores = set(Measure::Cores, CORES);
+    let cores_per_node = set(Measure::CoresPerNode, CORES_PER_NODE);
+    let memory = set(Measure::Memory, MEMORY);
+    let memory_per_node = set(Measure::MemoryPerNode, MEMORY_PER_NODE);
     let mut multiply = |measure: Measure, by: Option<f64>, known: Option<f64>, path: &str, what: &str| {
         product(findings, assembled, measure, by, known, path, what)
     };
-    let tasks =
-        multiply(Measure::TasksPerNode, nodes, tasks, "requirement.compute.tasks", "the number of nodes");
-    let cores =
-        multiply(Measure::CoresPerTask, tasks, cores, "requirement.compute.cores", "the number of processes");
-    let memory = multiply(
-        Measure::MemoryPerTask,
-        tasks,
-        memory,
-        "requirement.compute.memory_gib",
-        "the number of processes",
-    );
-    let (memory, memory_per_node) = match (cores, cores_per_node) {
-        (None, Some(per_node)) => {
-            let path = "requirement.compute.memory_gib_per_node";
-            (
-                memory,
-                multiply(
-                    Measure::MemoryPerCore,
-                    Some(per_node),
-                    memory_per_node,
-                    path,
-                    "the number of cores",
-                ),
-            )
-        }
-        _ => {
-            let path = "requirement.compute.memory_gib";
-            (multiply(Measure::MemoryPerCore, cores, memory, path, "the number of cores"), memory_per_node)
-        }
+    let all_cores = cores.or_else(|| Some(nodes? * cores_per_node?));
+    let tasks = multiply(Measure::TasksPerNode, nodes, tasks, TASKS, "the number of nodes");
+    let tasks = multiply(Measure::TasksPerCore, all_cores, tasks, TASKS, "the number of cores");
+    let cores = multiply(Measure::CoresPerTask, tasks, cores, CORES, "the number of processes");
+    let memory = multiply(Measure::MemoryPerTask, tasks, memory, MEMORY, "the number of processes");
+    // "16 cores per node, 4 GB per core" states the memory of a node.
+    let (memory, memory_per_node) = if cores.is_none() && cores_per_node.is_some() {
+        let what = "the number of cores";
+        (memory, multiply(Measure::MemoryPerCore, cores_per_node, memory_per_node, MEMORY_PER_NODE, what))
+    } else {
+        (multiply(Measure::MemoryPerCore, cores, memory, MEMORY, "the number of cores"), memory_per_node)
     };
     let count = |value: Option<f64>| value.and_then(as_count);
     assembled.requirement.compute = ComputeNeed {
@@ -116,7 +105,7 @@ fn product(
 ) -> Option<f64> {
     let said = of(findings, measure);
     let Some((_, each)) = said.first().copied() else { return known };
-    let total = by.map(|by| by * each.value).filter(|total| total.is_finite());
+    let total = by.map(|by| by * each.value).filter(|total| *total <= f64::from(u32::MAX));
     for (finding, _) in &said {
         match total {
             None => assembled.refuse(finding, &format!("needs {what}, which the request does not say")),

@@ -12,6 +12,7 @@ use crate::token::Kind;
 use crate::vocabulary::{Vocabulary, is_package_name};
 
 const VERBS: &[&str] = &[
+    "job",
     "run",
     "running",
     "execute",
@@ -121,7 +122,14 @@ type Found = (Range<usize>, Range<usize>);
 /// "run `python train.py`", "execute \"make all\"".
 fn quoted(reading: &Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<Found> {
     let quote = reading.symbol(at).filter(|c| "`\"\u{201c}".contains(*c))?;
-    let verb = (1..=4).find(|back| VERBS.contains(&reading.word_before(at, *back)))?;
+    // A fence of three backticks opens and closes as one, and needs no verb in front of it.
+    let fence = if quote == '`' {
+        (1..3).take_while(|next| reading.symbol(at + next) == Some('`')).count()
+    } else {
+        0
+    };
+    let verb = (1..=4).find(|back| VERBS.contains(&reading.word_before(at, *back)));
+    let verb = verb.or((fence == 2).then_some(1))?;
     let is_plain = |back: usize| {
         matches!(
             reading.word_before(at, back),
@@ -132,20 +140,18 @@ fn quoted(reading: &Reading<'_>, at: usize, vocabulary: &Vocabulary) -> Option<F
         return None;
     }
     let closing = if quote == '\u{201c}' { '\u{201d}' } else { quote };
-    // A fence of three backticks opens and closes as one.
-    let fence = if quote == '`' {
-        (1..3).take_while(|next| reading.symbol(at + next) == Some('`')).count()
-    } else {
-        0
-    };
     let open = at + fence;
     let limit = reading.len().min(open + MAX_COMMAND_TOKENS);
     let end = (open + 1..limit).find(|end| reading.any_symbol(*end) == Some(closing))?;
     let close = end + (1..=fence).take_while(|next| reading.symbol(end + next) == Some('`')).count();
-    let line = open + 1..end;
+    let is_tag = fence == 2
+        && matches!(reading.word(open + 1), "bash" | "sh" | "shell" | "console" | "text" | "zsh")
+        && reading.symbol(open + 2) == Some('\n');
+    let line = if is_tag { open + 3..end } else { open + 1..end };
     let operator = reading.operator(line.start + 1);
-    let names_software = line.len() == 1 && vocabulary.software(reading.word(line.start)).is_some()
-        || !operator.is_empty() && operator != "=" && is_package_name(reading.word(line.start));
+    let names_software =
+        line.len() == 1 && fence == 0 && vocabulary.software(reading.word(line.start)).is_some()
+            || !operator.is_empty() && operator != "=" && is_package_name(reading.word(line.start));
     (!line.is_empty() && !names_software).then_some((at..close + 1, line))
 }
 
@@ -163,12 +169,24 @@ fn announced(reading: &Reading<'_>, at: usize) -> Option<Found> {
     let looks_like_a_command = reading.free(first).is_some_and(|token| token.kind == Kind::Path)
         || is_package_name(reading.word(first))
         || matches!(reading.symbol(first), Some('.' | '/'));
-    if !looks_like_a_command || is_version {
+    // "run: gromacs on 2 nodes" announces no command line.
+    let is_prose = ENDS.contains(&reading.word(first + 1))
+        || reading.free(first + 1).is_some_and(|token| token.kind == Kind::Number);
+    if !looks_like_a_command || is_version || is_prose {
         return None;
     }
     let limit = reading.len().min(first + MAX_COMMAND_TOKENS);
-    let ends =
-        |end: &usize| matches!(reading.any_symbol(*end), Some('\n' | ';')) || is_full_stop(reading, *end);
+    let is_spaced = |at: usize| !reading.tokens.get(at + 1).is_some_and(|token| token.glued);
+    let counts = |at: usize| {
+        reading.tokens.get(at).is_some_and(|token| token.kind == Kind::Number)
+            || crate::number::word_value(reading.any_word(at)).is_some()
+    };
+    let ends = |end: &usize| {
+        matches!(reading.any_symbol(*end), Some('\n' | ';'))
+            || matches!(reading.any_symbol(*end), Some(',' | '.')) && is_spaced(*end)
+            // "... --epochs 3 on 2 GPUs"
+            || matches!(reading.any_word(*end), "on" | "with" | "for" | "using") && counts(end + 1) && *end > first + 1
+    };
     let end = (first..limit).find(ends).unwrap_or(limit);
     (first < end).then_some((at..end, first..end))
 }

@@ -244,6 +244,7 @@ fn scoped(reading: &Reading<'_>, measure: Measure, at: usize, end: usize) -> (Me
         (Measure::Cores, Some((Per::Node | Per::Each, next))) => (Measure::CoresPerNode, next),
         (Measure::Cores, Some((Per::Task, next))) => (Measure::CoresPerTask, next),
         (Measure::Tasks, Some((Per::Node | Per::Each, next))) => (Measure::TasksPerNode, next),
+        (Measure::Tasks, Some((Per::Core, next))) => (Measure::TasksPerCore, next),
         (Measure::Nodes | Measure::Cores | Measure::Tasks, Some((Per::Total, next))) => (measure, next),
         (Measure::Cores, None)
             if each_scope(reading, at) || shares_scope(reading, end) || of_nodes(reading, at) =>

@@ -67,6 +67,13 @@ pub fn data_paths(reading: &mut Reading<'_>, data: &mut DataRef, details: &mut V
     }
 }
 
+/// Words that can follow the name of a column.
+const BEHIND_A_COLUMN: &[&str] = &[
+    "column", "from", "on", "using", "with", "in", "of", "by", "and", "for", "at", "deploy", "if", "when",
+    "only", "given", "based", "via", "out", "as", "then", "is", "should", "cheapest", "please", "seed", "f1",
+    "auc", "accuracy", "variable",
+];
+
 /// A column's name behind a noun such as "column" or "target": bare, quoted, or behind `=` or `:`.
 pub fn column_at(reading: &mut Reading<'_>, nouns: &[&str], details: &mut Vec<Detail>) -> Option<String> {
     let (tokens, name) =
@@ -83,6 +90,13 @@ pub fn column_at(reading: &mut Reading<'_>, nouns: &[&str], details: &mut Vec<De
                     "column" | "target" | "label" | "predict" | "predicting" | "predicts"
                 );
             let (name, end) = value_name(reading, next).filter(|_| explicit)?;
+            // "predict house prices" speaks of something; "predict churn from ..." names a column.
+            let is_prose = !reading.word(end).is_empty()
+                && matches!(reading.word(at), "predict" | "predicting" | "predicts")
+                && !BEHIND_A_COLUMN.contains(&reading.word(end));
+            if is_prose {
+                return None;
+            }
             let end = if reading.word(end) == "column" { end + 1 } else { end };
             Some((at..end, name))
         })?;

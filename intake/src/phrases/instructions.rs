@@ -13,7 +13,7 @@ const WORKER_REASON: &str =
 static TABLE: LazyLock<PhraseTable<&str>> = LazyLock::new(|| {
     PhraseTable::new(&[
         (
-            "ignore|disregard|forget|override|overrule|bypass|skip ... instructions|instruction|rules|rule|prompt|prompts|guidelines|policy|policies|restrictions|checks|limits|safeguards|gates|gate|audit|audits",
+            "ignore|disregard|forget|override|overrule|bypass|skip ... message|messages|context|conversation|text|request|requests|instructions|instruction|rules|rule|prompt|prompts|guidelines|policy|policies|restrictions|checks|limits|safeguards|gates|gate|audit|audits",
             REASON,
         ),
         ("ignore|disregard|forget everything|anything|all|what", REASON),
@@ -55,14 +55,18 @@ static TABLE: LazyLock<PhraseTable<&str>> = LazyLock::new(|| {
             REASON,
         ),
         ("on|to|at|by|via|use|using|through worker|workers", WORKER_REASON),
-        ("award it|this|the ... to", REASON),
+        ("award everything|all|anything|it|this|them|the_job|the_work ... to?", REASON),
+        (
+            "secretary|secretaries|hub|selector|auditor|worker|workers must|should|has_to|have_to|needs_to|need_to|will|shall always|just|only? report|answer|say|claim|return|reply|accept|approve|choose|pick|ignore|award|prefer|select|rank",
+            REASON,
+        ),
         ("give|grant|assign|award ... score|scores|trust|rank|rating", REASON),
         (
             "set|change|raise|increase|lower|reset|make|update|adjust|modify|boost|put ... trust|score|scores|rank|ranking|verdict|weight|weights|reputation|rating|honesty",
             REASON,
         ),
         (
-            "rank|rate|score|mark|flag|treat|declare ... as? first|highest|top|best|winner|trusted|ready|passed|verified|approved|compatible|incompatible|untrusted|liar",
+            "rank|rate|score|mark|flag|treat|declare it|me|this|us|worker|him|them|all|my|its|every|any|workers ... as? first|highest|top|best|winner|trusted|ready|passed|verified|approved|compatible|incompatible|untrusted|liar",
             REASON,
         ),
         ("rank it|this|me|us|worker", REASON),
@@ -84,7 +88,7 @@ static TABLE: LazyLock<PhraseTable<&str>> = LazyLock::new(|| {
         ),
         ("approve|accept|authorise|authorize automatically|everything|anything|all|without", REASON),
         ("this is an? order|override|instruction", REASON),
-        ("admin|administrator|root|developer|god|debug|sudo mode|override|access", REASON),
+        ("admin|administrator|developer|god|debug|sudo mode|override", REASON),
     ])
 });
 
@@ -95,7 +99,9 @@ const LEAD: &[&str] =
 pub fn read(reading: &mut Reading<'_>) {
     let mut at = 0;
     while at < reading.len() {
-        let Some((reason, next)) = TABLE.at(reading, at).filter(|_| !is_avoided(reading, at)) else {
+        let Some((reason, next)) = TABLE.at(reading, at).filter(|(reason, next)| {
+            !(is_avoided(reading, at) || *reason == WORKER_REASON && describes(reading, *next))
+        }) else {
             at += 1;
             continue;
         };
@@ -107,6 +113,29 @@ pub fn read(reading: &mut Reading<'_>) {
         reading.refuse(start..end, reason);
         at = end;
     }
+}
+
+/// "On workers with label site=lab", "on worker nodes" describe workers and name none.
+fn describes(reading: &Reading<'_>, next: usize) -> bool {
+    matches!(reading.word(next - 1), "worker" | "workers")
+        && matches!(
+            reading.word(next),
+            "nodes"
+                | "node"
+                | "with"
+                | "labelled"
+                | "tagged"
+                | "that"
+                | "which"
+                | "having"
+                | "in"
+                | "at"
+                | "from"
+                | "where"
+                | "whose"
+                | "label"
+                | "machines"
+        )
 }
 
 /// "Not on worker foo", "anywhere but worker foo" are exclusions, which a request may have.
@@ -170,6 +199,7 @@ fn instruction_end(reading: &Reading<'_>, from: usize) -> usize {
     let mut at = from;
     while at < reading.len() {
         let ends = matches!(reading.any_symbol(at), Some('\n' | ';' | '!' | '?' | ','))
+            || reading.any_symbol(at) == Some('<')
             || reading.any_symbol(at) == Some('.')
                 && !reading.tokens.get(at + 1).is_some_and(|token| token.glued)
             || matches!(reading.word(at), "and" | "then" | "but") && goes_on(at + 1)

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use protocol::understanding::Intent;
 
-use crate::meaning::Meaning;
+use crate::meaning::{Meaning, Piece};
 use crate::phrase::PhraseTable;
 use crate::reading::Reading;
 
@@ -109,7 +109,6 @@ static TABLE: LazyLock<PhraseTable<Intent>> = LazyLock::new(|| {
             "finish|finished|done|complete|completed|finishes|completes it|the_job|the_work|this? asap|first|soonest|earliest|fastest|fast|quickly|quick|sooner",
             Fastest,
         ),
-        ("finish|finishes|complete|completes|end ....... first|soonest|earliest", Fastest),
         ("earliest|soonest possible? finish|completion|end|results|result|finish_time|end_time", Fastest),
         ("results|result|answer|answers|output asap|fast|quickly", Fastest),
         (
@@ -169,13 +168,33 @@ static TABLE: LazyLock<PhraseTable<Intent>> = LazyLock::new(|| {
 pub fn read(reading: &mut Reading<'_>) {
     let mut at = 0;
     while at < reading.len() {
-        let Some((intent, next)) = TABLE.at(reading, at).filter(|_| !is_negated(reading, at)) else {
-            at += 1;
-            continue;
+        let found = TABLE.at(reading, at).filter(|_| !is_negated(reading, at));
+        at = match found {
+            Some((intent, next)) => {
+                reading.find(at..next, Meaning::Intent(intent));
+                next
+            }
+            None => {
+                finish_first(reading, at);
+                at + 1
+            }
         };
-        reading.find(at..next, Meaning::Intent(intent));
-        at = next;
     }
+}
+
+/// "which site can finish a 10-node CESM run first?": the words between belong to the demand.
+fn finish_first(reading: &mut Reading<'_>, at: usize) {
+    if !matches!(reading.word(at), "finish" | "finishes" | "complete" | "completes") {
+        return;
+    }
+    let reach = (at + 1..at + 10).take_while(|next| !reading.is_break(*next));
+    let Some(last) =
+        reach.into_iter().find(|next| matches!(reading.word(*next), "first" | "soonest" | "earliest"))
+    else {
+        return;
+    };
+    let piece = |tokens: std::ops::Range<usize>| Piece { tokens, leaf: "" };
+    reading.find_pieces(vec![piece(at..at + 1), piece(last..last + 1)], Meaning::Intent(Intent::Fastest));
 }
 
 /// "not the cheapest", "doesn't have to be the fastest".

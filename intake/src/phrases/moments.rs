@@ -54,6 +54,18 @@ fn node_hours(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
 
 /// "walltime 02:00:00", "--time=2:00:00", "time limit: 1-00:00:00".
 fn wall_time(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
+    // "01:30:00" by itself is how batch systems write a length.
+    if reading.symbol(at + 1) == Some(':')
+        && reading.symbol(at + 3) == Some(':')
+        && !matches!(reading.any_word_before(at, 1), "at" | "by" | "before" | "until" | "than" | "due" | "on")
+        && at
+            .checked_sub(1)
+            .is_none_or(|before| !reading.tokens[at].glued || reading.any_symbol(before) == Some('('))
+        && let Some((seconds, end)) = clock_length(reading, at)
+    {
+        record(reading, at..end, Moment::Duration, seconds);
+        return Some(end);
+    }
     let next = match (reading.word(at), reading.word(at + 1)) {
         ("wall" | "run", "time" | "clock") | ("time", "limit") => at + 2,
         ("t", _) if reading.symbol(at.wrapping_sub(1)) == Some('-') && reading.tokens[at].glued => at + 1,
@@ -152,7 +164,7 @@ fn length(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     {
         return None;
     }
-    let mut lead = at;
+    let mut lead = range_start(reading, at);
     while lead > 0
         && (BOUNDS.contains(&reading.word(lead - 1))
             || !reading.operator(lead - 1).is_empty()
@@ -186,10 +198,28 @@ fn length(reading: &mut Reading<'_>, at: usize) -> Option<usize> {
     Some(end)
 }
 
+/// "2-3 hours", "between 2 and 3 hours": where the range begins. Its upper end is what it may come to.
+fn range_start(reading: &Reading<'_>, at: usize) -> usize {
+    let joins = matches!(reading.word_before(at, 1), "and" | "to" | "or")
+        || at > 0 && matches!(reading.symbol(at - 1), Some('-' | '\u{2013}'));
+    let low = at
+        .checked_sub(2)
+        .filter(|low| joins && crate::number::read(reading, *low).is_some_and(|(_, next)| next == at - 1));
+    match low {
+        Some(low) if matches!(reading.word_before(low, 1), "between" | "from") => low - 1,
+        // Without "between", an "and" joins two demands.
+        Some(low) if reading.word_before(at, 1) != "and" => low,
+        _ => at,
+    }
+}
+
 /// Leaves words such as "a" and "the" in front of a span alone.
 fn trimmed(reading: &Reading<'_>, lead: usize, at: usize) -> usize {
     (lead..at)
-        .find(|at| !matches!(reading.word(*at), "the" | "a" | "is" | "be" | "of" | "to" | ""))
+        .find(|at| {
+            let is_number = reading.free(*at).is_some_and(|token| token.kind == crate::token::Kind::Number);
+            is_number || !matches!(reading.word(*at), "the" | "a" | "is" | "be" | "of" | "to" | "")
+        })
         .unwrap_or(at)
 }
 
@@ -385,6 +415,10 @@ fn point(reading: &mut Reading<'_>, at: usize, now: Timestamp) -> Option<usize> 
         next = reading.skip_symbol(next, ":");
     }
     let (seconds, end) = points::read(reading, next, now)?;
+    if matches!(word, "before" | "until" | "till") && reading.word_before(at, 1) == "not" {
+        reading.refuse(at - 1..end, "an earliest start cannot be demanded");
+        return Some(end);
+    }
     let mut start = at;
     let mut moment = moment;
     for back in 1..=3 {

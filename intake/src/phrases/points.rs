@@ -90,7 +90,11 @@ fn day(reading: &Reading<'_>, at: usize, now: DateTime) -> Option<(Date, ClockTi
         ("this", "morning" | "afternoon" | "evening") => (today, at + 1),
         ("day", "after") if reading.word(at + 2) == "tomorrow" => (ahead(2)?, at + 3),
         ("end", "of") => return period_end(reading, at + 2, today),
-        ("eod" | "cob", _) => return Some((today, DAY_END, at + 1)),
+        ("eod" | "cob", "tomorrow") => return Some((ahead(1)?, DAY_END, at + 2)),
+        ("eod" | "cob", word) if weekday(word).is_some() => {
+            return Some((ahead(days_until(today, weekday(word)?))?, DAY_END, at + 2));
+        }
+        ("eod" | "cob", _) => return Some((today, DAY_END, reading.skip(at + 1, &["today"]))),
         ("eow", _) => return Some((week_end(today)?, DAY_END, at + 1)),
         ("next" | "this", word) if weekday(word).is_some() => {
             (ahead(days_until(today, weekday(word)?))?, at + 2)
@@ -177,6 +181,9 @@ fn calendar_date(reading: &Reading<'_>, at: usize, today: Date) -> Option<(Date,
         let date = Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?;
         return Some((date, at + 5));
     }
+    if let Some(found) = dotted_date(reading, at) {
+        return Some(found);
+    }
     let ordinal = |at: usize| -> Option<(i8, usize)> {
         let day = i8::try_from(integer(at)?).ok()?;
         Some((
@@ -199,6 +206,35 @@ fn calendar_date(reading: &Reading<'_>, at: usize, today: Date) -> Option<(Date,
     let this_year = Date::new(today.year(), month, day).ok()?;
     let date = if this_year >= today { this_year } else { Date::new(today.year() + 1, month, day).ok()? };
     Some((date, next))
+}
+
+/// `30.11.2026`, and `30/11/2026` or `11/30/2026` where only one reading gives a month.
+fn dotted_date(reading: &Reading<'_>, at: usize) -> Option<(Date, usize)> {
+    let text = reading.free(at).filter(|token| token.kind == Kind::Number)?.text;
+    let (first, second, year, end) = if reading.symbol(at + 1) == Some('/')
+        && reading.symbol(at + 3) == Some('/')
+    {
+        let part =
+            |at: usize| reading.free(at).filter(|token| token.kind == Kind::Number).map(|token| token.text);
+        (text, part(at + 2)?, part(at + 4)?, at + 5)
+    } else {
+        let mut parts = text.split('.');
+        let found = (parts.next()?, parts.next()?, parts.next()?, at + 1);
+        if parts.next().is_some() {
+            return None;
+        }
+        found
+    };
+    let is_dotted = end == at + 1;
+    let (first, second): (i8, i8) = (first.parse().ok()?, second.parse().ok()?);
+    let (day, month) = match (first > 12, second > 12) {
+        (true, false) => (first, second),
+        (false, true) if !is_dotted => (second, first),
+        (false, false) if is_dotted || first == second => (first, second),
+        _ => return None,
+    };
+    let year = year.parse().ok().filter(|year| (1970..=9998).contains(year))?;
+    Some((Date::new(year, month, day).ok()?, end))
 }
 
 /// `6pm`, `6:30 pm`, `18:00`, `noon`, `midnight`, with a zone behind it.
@@ -230,6 +266,13 @@ fn clock(reading: &Reading<'_>, at: usize) -> Option<(ClockTime, Offset, usize)>
     let (hour, next) = match (reading.word(next), reading.symbol(next + 1)) {
         ("am" | "a.m", _) if (1..=12).contains(&hour) => (hour % 12, next + 1),
         ("pm" | "p.m", _) if (1..=12).contains(&hour) => (hour % 12 + 12, next + 1),
+        ("in", _) if reading.word(next + 1) == "the" && (1..=12).contains(&hour) => {
+            match reading.word(next + 2) {
+                "morning" => (hour % 12, next + 3),
+                "afternoon" | "evening" => (hour % 12 + 12, next + 3),
+                _ => return None,
+            }
+        }
         ("o'clock", _) if hour <= 24 => (hour, next + 1),
         ("h" | "hrs", _) if !has_minutes && hour <= 24 && reading.tokens[next].glued && hour > 12 => {
             (hour, next + 1)

@@ -42,7 +42,10 @@ const OTHER_STRATEGIES: &[&str] = &[
 
 pub fn read(reading: &mut Reading<'_>) {
     let Some((at, trigger_end)) = trigger(reading) else { return };
-    let mut details = vec![Detail { tokens: at..trigger_end, path: "job.kind".to_owned() }];
+    let mut details = Vec::new();
+    if trigger_end > at {
+        details.push(Detail { tokens: at..trigger_end, path: "job.kind".to_owned() });
+    }
     reading.take(at..trigger_end);
     let strategy = strategy(reading, &mut details);
     let mut data = DataRef::default();
@@ -71,13 +74,24 @@ pub fn read(reading: &mut Reading<'_>) {
 }
 
 fn trigger(reading: &Reading<'_>) -> Option<(usize, usize)> {
-    (0..reading.len()).find_map(|at| {
+    let said = (0..reading.len()).find_map(|at| {
         if TRIGGERS.contains(&reading.word(at)) {
             return Some((at, at + 1));
         }
         let split =
             reading.word(at) == "back" && matches!(reading.word(at + 1), "test" | "testing" | "tests");
         split.then_some((at, at + 2))
+    });
+    // "buy and hold on prices.csv" is one without the word.
+    said.or_else(|| {
+        let has_prices = reading.tokens.iter().enumerate().any(|(at, token)| {
+            token.kind == Kind::Path
+                && reading.is_free(at)
+                && [".csv", ".parquet"].iter().any(|end| token.text.ends_with(end))
+        });
+        let named =
+            |at: usize| buy_and_hold(reading, at).or_else(|| crossover(reading, at).map(|(next, _)| next));
+        (0..reading.len()).filter(|_| has_prices).find_map(|at| named(at).map(|_| (at, at)))
     })
 }
 
@@ -157,8 +171,12 @@ fn windows(reading: &Reading<'_>, from: usize) -> Option<Windows> {
 }
 
 fn windows_before(reading: &Reading<'_>, name: usize) -> Option<Windows> {
-    (name.saturating_sub(9)..name)
-        .find_map(|at| pair(reading, at).filter(|(tokens, ..)| tokens[0].end <= name))
+    (name.saturating_sub(9)..name).find_map(|at| {
+        let (tokens, fast, slow) = pair(reading, at)?;
+        // In "50/200 SMA" the name was read as the unit.
+        let end = tokens.first().map_or(name, |range| range.end);
+        (end <= name + 1).then(|| (std::iter::once(at..end.min(name)).collect(), fast, slow))
+    })
 }
 
 fn is_bar(word: &str) -> bool {
