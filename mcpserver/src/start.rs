@@ -39,6 +39,7 @@ pub async fn run(plan: Plan, shutdown: CancellationToken) -> Result<(), Failure>
         Plan::Hub(place, hub, None) => {
             let listening = place.bind().await?;
             let hub = start_hub(hub, listening, |_| Ok(Router::new())).await?;
+            say(&format!("hub listening on {}", hub.url));
             shutdown.cancelled().await;
             hub.end().await;
             Ok(())
@@ -330,6 +331,7 @@ async fn run_dual(
     let ending = CancellationToken::new();
     let router = running.router(&plan, &path, guard, ending.clone());
     let hub = start_hub(HubPlan { data_dir: Some(data_dir), ..hub }, listening, |_| Ok(router)).await?;
+    say(&format!("hub listening on {}", hub.url));
     let joined = tokio::select! {
         joined = running.join(&hub_url, Duration::from_secs(15)) => joined,
         () = shutdown.cancelled() => Ok(()),
