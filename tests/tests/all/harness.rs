@@ -150,7 +150,8 @@ impl Fleet {
     /// Adds simulated clusters in one process.
     pub fn simulate(&mut self, workers: usize, more: &[&str]) {
         let count = workers.to_string();
-        let mut arguments = vec!["simulate", "--join", &self.url, "--join-secret", SECRET, "--workers", &count];
+        let mut arguments =
+            vec!["simulate", "--join", &self.url, "--join-secret", SECRET, "--workers", &count];
         arguments.extend(["--seed", "7", "--time-scale", "100000"]);
         arguments.extend(more);
         let running = Running::mcpserver(self.home.path(), &arguments);
@@ -186,7 +187,11 @@ impl Fleet {
             if done(&json) {
                 return json;
             }
-            assert!(Instant::now() < deadline, "{what} did not come; last: {json:#} {}", text(&output.stderr));
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not come; last: {json:#} {}",
+                text(&output.stderr)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

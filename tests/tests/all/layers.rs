@@ -24,8 +24,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "mcpserver",
         &[
-            "protocol", "archetypes", "intake", "jobs", "secretary", "transport", "workload", "worker", "hub",
-            "negotiation", "resource-ask",
+            "protocol",
+            "archetypes",
+            "intake",
+            "jobs",
+            "secretary",
+            "transport",
+            "workload",
+            "worker",
+            "hub",
+            "negotiation",
+            "resource-ask",
         ],
     ),
 ];
@@ -76,8 +85,12 @@ fn imports_point_down_only() {
 fn every_crate_has_a_layer() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("the root manifest");
-    let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    let members =
+        manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
     for member in members.split(['"', ',', '\n', ' ']).filter(|part| !part.is_empty()) {
-        assert!(member == "tests" || ALLOWED.iter().any(|(name, _)| *name == member), "{member} has no layer");
+        assert!(
+            member == "tests" || ALLOWED.iter().any(|(name, _)| *name == member),
+            "{member} has no layer"
+        );
     }
 }

@@ -52,7 +52,8 @@ fn this_machine_runs_a_command_and_a_backtest() {
     let data = fleet.home.path().join("here");
     fleet.worker("here", &["--data-dir", &data.to_string_lossy()]);
     fleet.await_workers(1);
-    let command = ["dispatch", "here", "run a command on 1 core", "--yes", "--", "sh", "-c", "echo hello; exit 3"];
+    let command =
+        ["dispatch", "here", "run a command on 1 core", "--yes", "--", "sh", "-c", "echo hello; exit 3"];
     let output = fleet.ask(&command);
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(output.status.code(), Some(1), "{answer:#} {}", text(&output.stderr));
@@ -75,7 +76,8 @@ fn a_running_job_is_cancelled() {
     let data = fleet.home.path().join("here");
     fleet.worker("here", &["--data-dir", &data.to_string_lossy()]);
     fleet.await_workers(1);
-    let command = ["dispatch", "here", "run a command on 1 core", "--yes", "--no-wait", "--", "sleep", "1000"];
+    let command =
+        ["dispatch", "here", "run a command on 1 core", "--yes", "--no-wait", "--", "sleep", "1000"];
     let id = fleet.json(&command)["receipt"]["job_id"].as_str().expect("a job id").to_owned();
     fleet.await_json("the start", &["job", &id], |job| job["attempts"][0]["state"] == "running");
     assert!(fleet.ask(&["cancel", &id]).status.success());
@@ -89,7 +91,9 @@ fn asking_has_the_documented_shape_and_dispatches_nothing() {
     let mut fleet = Fleet::start();
     fleet.simulate(12, &[]);
     let asked = fleet.json(&["satisfy", "gromacs on 2 nodes with 8 cores per node"]);
-    for key in ["negotiation_id", "requirement", "intent", "not_understood", "proposals", "evaluations", "excluded"] {
+    for key in
+        ["negotiation_id", "requirement", "intent", "not_understood", "proposals", "evaluations", "excluded"]
+    {
         assert!(!asked[key].is_null(), "{key} is missing: {asked:#}");
     }
     assert!(asked["selection"].is_null());
@@ -101,9 +105,12 @@ fn asking_has_the_documented_shape_and_dispatches_nothing() {
         assert!(["READY", "BUSY", "RESTRICTED", "INCOMPATIBLE", "UNKNOWN"].contains(&verdict));
         let evaluation = &asked["evaluations"][worker];
         assert!(evaluation["gate"]["passed"].is_boolean() && evaluation["final"].is_number());
-        assert!(evaluation["audit"].as_array().is_some_and(|findings| {
-            findings.iter().all(|finding| finding["result"] == "match")
-        }), "an honest site makes true claims: {evaluation:#}");
+        assert!(
+            evaluation["audit"]
+                .as_array()
+                .is_some_and(|findings| { findings.iter().all(|finding| finding["result"] == "match") }),
+            "an honest site makes true claims: {evaluation:#}"
+        );
     }
     let chosen = fleet.json(&["select", "gromacs on 2 nodes with 8 cores per node"]);
     assert_eq!(chosen["selection"]["strategy"], "weighted");
@@ -120,7 +127,8 @@ fn liars_are_seen_through_and_lose_trust() {
     fleet.simulate(10, &["--liars", "0.5"]);
     for _ in 0..4 {
         // No site has a thousand nodes full of this model; a liar says that it does.
-        fleet.json(&["satisfy", "lammps on 900 nodes with 8 h200 per node"]);
+        let asked = fleet.ask(&["satisfy", "lammps on 900 nodes with 8 h200 per node"]);
+        assert_eq!(asked.status.code(), Some(3), "nobody can");
     }
     let trust = fleet.json(&["trust"]);
     let of = |state: &str| {
@@ -138,6 +146,7 @@ fn an_offline_client_understands() {
     let understood = fleet.json(&["understand", "I need 8 H100s and at least 2 TiB of scratch, cheapest"]);
     assert_eq!(understood["requirement"]["compute"]["gpus"]["count"], 8);
     assert_eq!(understood["intent"], "cheapest");
-    let sum: f64 = understood["weights"].as_object().into_iter().flatten().filter_map(|(_, w)| w.as_f64()).sum();
+    let sum: f64 =
+        understood["weights"].as_object().into_iter().flatten().filter_map(|(_, w)| w.as_f64()).sum();
     assert!((sum - 1.0).abs() < 1e-9);
 }
