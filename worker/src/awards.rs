@@ -68,7 +68,7 @@ impl Worker {
             Some(Fault::RefuseAward) => {
                 return Err(ErrorBody::new(ErrorCode::CapacityTaken, "this site refuses every award"));
             }
-            #[expect(clippy::exit, reason = "the fault is that the process ends here")]
+            // The fault is that the process ends here, without a word to anybody.
             Some(Fault::Exit) => std::process::exit(70),
             _ => {}
         }

@@ -76,9 +76,7 @@ impl WorkerHost {
                 Ok(json!({ "worker_id": self.worker.id(), "proposal": proposal }))
             }
             (None, Some(prompt)) => self.worker.answer_plain(prompt).await,
-            (None, None) => {
-                Err(ErrorBody::new(ErrorCode::Field, "either call or request is needed"))
-            }
+            (None, None) => Err(ErrorBody::new(ErrorCode::Field, "either call or request is needed")),
         }
     }
 

@@ -22,10 +22,8 @@ impl Worker {
         intake::check(&request)?;
         let understanding = intake::understand(&request, &Vocabulary::shipped(), self.now());
         let job = understanding.job.as_ref();
-        let factors = matching::factors::factors(
-            &understanding.requirement,
-            understanding.weights.0.keys().copied(),
-        );
+        let factors =
+            matching::factors::factors(&understanding.requirement, understanding.weights.0.keys().copied());
         let call = Call {
             negotiation_id: NegotiationId::mint(self.draw()),
             proposal_id: ProposalId::mint(self.draw()),

@@ -52,12 +52,9 @@ pub fn fold_job(job: &mut Job, stored: &StoredEvent) {
                 }
             }
         }
-        Event::AwardsExhausted { .. } => {
-            if !job.state.is_terminal() {
-                let error =
-                    ErrorBody::new(ErrorCode::NoWorker, "every worker in the order refused the award");
-                end(job, JobState::Failed, stored.at, Some(error));
-            }
+        Event::AwardsExhausted { .. } if !job.state.is_terminal() => {
+            let error = ErrorBody::new(ErrorCode::NoWorker, "every worker in the order refused the award");
+            end(job, JobState::Failed, stored.at, Some(error));
         }
         Event::AttemptReported { report, .. } => fold_report(job, report, stored.at),
         Event::CancelRequested { .. } => {

@@ -4,7 +4,7 @@ use protocol::error::ErrorCode;
 use protocol::ids::Digest;
 use serde_json::json;
 
-use crate::fake_hub::{FakeHub, ask, chosen, dispatched, job, view};
+use crate::fake_hub::{FakeHub, ask, dispatched, job, view};
 
 fn log(text: &str) -> serde_json::Value {
     json!({"text": text, "next_offset": text.len(), "complete": text.is_empty()})
