@@ -60,8 +60,8 @@ impl WorkerDirectory {
             .mode(0o600)
             .open(&file)
             .map_err(Failure::file("cannot open", &file))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| Failure::InUse(path.clone()))?;
+        let lock =
+            Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| Failure::InUse(path.clone()))?;
         Ok(Self { path, _lock: lock })
     }
 

@@ -38,9 +38,9 @@ use crate::start::{RunningHub, passing_directory, start_hub};
 const PRICES: &[u8] = include_bytes!("../../examples/data/wti.csv");
 const PRICES_NAME: &str = "wti.csv";
 
-/// What is asked for.
+/// What is asked for. The last wish cannot be met, and the answer says so.
 const PROMPT: &str = "backtest a 10/50 SMA crossover on wti.csv for 5 minutes with 2 cores and 4 GiB of memory, \
-                      not on kubernetes, at most 1 dollar, as soon as possible";
+                      not on kubernetes, at most 1 dollar, as soon as possible, with a view of the sea";
 
 /// The port at which clients look without being told.
 const USUAL_PORT: u16 = 8000;
@@ -126,14 +126,8 @@ impl Stage {
         crew.add(&own_name, &[], site, SEED)?;
         for (name, archetype, honesty) in CAST {
             let id = WorkerId::parse(name).map_err(|error| Failure::Usage(error.to_string()))?;
-            let recipe = Recipe {
-                archetype,
-                seed: SEED,
-                honesty,
-                fault: None,
-                time_scale: TIME_SCALE,
-                exec: false,
-            };
+            let recipe =
+                Recipe { archetype, seed: SEED, honesty, fault: None, time_scale: TIME_SCALE, exec: false };
             crew.add_simulated(&id, &[], recipe)?;
         }
         let plan = HubPlan {
@@ -186,7 +180,10 @@ impl Stage {
     /// Runs a client command as a person would, and shows it.
     async fn client(&self, words: &[&str]) -> Result<Exit, Failure> {
         let shown: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        print(&format!("{}\n", self.screen.paint(Tone::Strong, &format!("$ resource-ask {}", shown.join(" ")))))?;
+        print(&format!(
+            "{}\n",
+            self.screen.paint(Tone::Strong, &format!("$ resource-ask {}", shown.join(" ")))
+        ))?;
         let url = format!("{}/mcp", self.hub.url);
         let line = ["resource-ask", "--url", &url].into_iter().chain(words.iter().copied());
         let arguments =
@@ -224,7 +221,10 @@ impl Stage {
             (format!("resource-ask{url} explain {negotiation}"), "why each won or lost"),
             (format!("resource-ask{url} trust"), "what the lie has cost"),
             (format!("resource-ask{url} logs {job}"), "the job's output"),
-            (format!("resource-ask{url} satisfy \"8 H100s and 2 TB of scratch, cheapest\""), "ask for something else"),
+            (
+                format!("resource-ask{url} satisfy \"8 H100s and 2 TB of scratch, cheapest\""),
+                "ask for something else",
+            ),
             (format!("resource-ask{url} list workers"), "the fleet"),
         ];
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
@@ -236,7 +236,10 @@ impl Stage {
     }
 
     fn farewell(&self) -> String {
-        format!("\nThe hub stays at {}. Press Ctrl-C to end it; nothing is left behind but the plot.", self.hub.url)
+        format!(
+            "\nThe hub stays at {}. Press Ctrl-C to end it; nothing is left behind but the plot.",
+            self.hub.url
+        )
     }
 
     async fn clear(self) {

@@ -89,7 +89,11 @@ pub fn providers(json: bool) -> Result<(), Failure> {
         let mut grid = Grid::new(&screen, &columns);
         for provider in &providers {
             let tools: Vec<&str> = provider.tools().iter().map(|tool| tool.name).collect();
-            grid.row(vec![provider.category().as_str().into(), provider.name().into(), tools.join(", ").into()]);
+            grid.row(vec![
+                provider.category().as_str().into(),
+                provider.name().into(),
+                tools.join(", ").into(),
+            ]);
         }
         grid.write(&mut out)?;
     }
@@ -151,7 +155,8 @@ fn outline(value: &Value) -> String {
             items => items.iter().map(inner).collect::<Vec<_>>().join(", "),
         },
         Value::Object(fields) => {
-            let shown = fields.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), inner(value)));
+            let shown =
+                fields.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), inner(value)));
             shown.collect::<Vec<_>>().join(", ")
         }
     }
@@ -171,7 +176,8 @@ mod tests {
 
     #[test]
     fn metadata_is_readable() {
-        let metadata = json!({"model": "X", "cores": 2, "flags": ["avx2", "sse4"], "gpus": [{"model": "h100"}]});
+        let metadata =
+            json!({"model": "X", "cores": 2, "flags": ["avx2", "sse4"], "gpus": [{"model": "h100"}]});
         assert_eq!(outline(&metadata), "model X, cores 2, flags [avx2, sse4], gpus (model h100)");
         assert_eq!(outline(&json!({})), "");
         assert_eq!(outline(&json!([])), "none");

@@ -20,9 +20,11 @@ const SPEC_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Runs the job that a file specifies.
 pub fn run(spec: &Path) -> Result<Exit, Failure> {
+    // A wrong name leaves nothing in whatever directory somebody stands in.
+    let spec = read(spec).map_err(Failure::Job)?;
     let metrics = std::env::var_os("PARLEY_METRICS").map(PathBuf::from);
     let mut stdout = io::stdout().lock();
-    match run_in(spec, Path::new("."), metrics.as_deref(), &mut stdout) {
+    match run_in(&spec, Path::new("."), metrics.as_deref(), &mut stdout) {
         Ok(()) => Ok(Exit::Done),
         Err(error) => {
             // The worker passes the reason on; without the file it would only know the exit code.
@@ -35,11 +37,15 @@ pub fn run(spec: &Path) -> Result<Exit, Failure> {
     }
 }
 
-fn run_in(spec: &Path, directory: &Path, metrics: Option<&Path>, log: &mut dyn Write) -> Result<(), ErrorBody> {
-    let spec = read(spec)?;
-    let data = data_path(&spec)?;
+fn run_in(
+    spec: &JobSpec,
+    directory: &Path,
+    metrics: Option<&Path>,
+    log: &mut dyn Write,
+) -> Result<(), ErrorBody> {
+    let data = data_path(spec)?;
     let mut listener = Listener { log, metrics: metrics.map(open_metrics).transpose()?, broken: None };
-    let report = jobs::run(&spec, directory, &data, &mut listener).map_err(|error| error.body())?;
+    let report = jobs::run(spec, directory, &data, &mut listener).map_err(|error| error.body())?;
     listener.finish()?;
     for line in &report.summary {
         // A log whose reader has gone does not undo the work.
@@ -54,7 +60,8 @@ fn refused(message: String) -> ErrorBody {
 }
 
 fn read(path: &Path) -> Result<JobSpec, ErrorBody> {
-    let cannot = |error: io::Error| refused(format!("the specification {} cannot be read: {error}", path.display()));
+    let cannot =
+        |error: io::Error| refused(format!("the specification {} cannot be read: {error}", path.display()));
     let size = std::fs::metadata(path).map_err(cannot)?.len();
     if size > SPEC_LIMIT {
         return Err(refused(format!("the specification {} has {size} bytes", path.display())));
@@ -154,7 +161,7 @@ mod tests {
         std::fs::write(&path, spec.replace("DATA", &data.display().to_string())).unwrap();
         let mut log = Vec::new();
         let metrics = home.path().join("metrics.jsonl");
-        let outcome = run_in(&path, home.path(), Some(&metrics), &mut log);
+        let outcome = read(&path).and_then(|spec| run_in(&spec, home.path(), Some(&metrics), &mut log));
         (home, outcome, String::from_utf8(log).unwrap())
     }
 

@@ -59,8 +59,7 @@ fn main() -> ExitCode {
 /// Runs a command that needs the runtime.
 fn serve(command: Command) -> Result<Exit, Failure> {
     transport::crypto::install();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Start)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Start)?;
     let outcome = runtime.block_on(async {
         match command {
             Command::Start(start) => {

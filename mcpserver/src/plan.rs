@@ -15,6 +15,7 @@ use protocol::units::Seconds;
 use crate::arguments::{Audit, MockFlags, Start, ToolNaming, Transport};
 use crate::exit::Failure;
 use crate::listen::Place;
+use crate::member::hub_root;
 use crate::site::Recipe;
 
 /// The usual ports, so that clients need no flag.
@@ -105,10 +106,25 @@ pub fn checked_secret(secret: Option<String>, flag: &str) -> Result<Option<Strin
     }
 }
 
+/// A hub's URL, which has to be one.
+pub fn hub_url(url: &str) -> Result<String, Failure> {
+    let uri: Option<axum::http::Uri> = url.parse().ok();
+    let fits = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    if fits {
+        Ok(hub_root(url).to_owned())
+    } else {
+        Err(usage(format!("--join {url:?} must be like http://host:port")))
+    }
+}
+
 /// The secret of a join, which has to be there.
 pub fn join_secret(secret: Option<String>) -> Result<String, Failure> {
-    checked_secret(secret, "--join-secret")?
-        .ok_or_else(|| usage("--join needs the hub's secret: give --join-secret or set MCPSERVER_JOIN_SECRET"))
+    checked_secret(secret, "--join-secret")?.ok_or_else(|| {
+        usage("--join needs the hub's secret: give --join-secret or set MCPSERVER_JOIN_SECRET")
+    })
 }
 
 impl Start {
@@ -127,8 +143,8 @@ impl Start {
         }
         let worker = self.worker(host_name)?;
         let join = match self.join {
-            Some(hub_url) => Some(JoinPlan {
-                hub_url,
+            Some(url) => Some(JoinPlan {
+                hub_url: hub_url(&url)?,
                 secret: join_secret(self.join_secret)?,
                 patience: Duration::from_secs_f64(self.join_timeout.unwrap_or(JOIN_SECONDS)),
                 public_url: self.public_url,
@@ -209,11 +225,8 @@ impl Start {
                  --hub and --join",
             ));
         }
-        let listening = [
-            ("--host", self.given.host),
-            ("--port", self.given.port),
-            ("--path", self.given.path),
-        ];
+        let listening =
+            [("--host", self.given.host), ("--port", self.given.port), ("--path", self.given.path)];
         if let Some((flag, _)) = listening.iter().find(|(_, set)| *set) {
             return Err(usage(format!("{flag} has no effect with --transport stdio")));
         }
@@ -261,7 +274,10 @@ impl Start {
             path: self.path.clone(),
             labels,
             // The hub of a dual process has the directory itself.
-            data_dir: self.data_dir.as_ref().map(|path| if self.dual { path.join("worker") } else { path.clone() }),
+            data_dir: self
+                .data_dir
+                .as_ref()
+                .map(|path| if self.dual { path.join("worker") } else { path.clone() }),
             prices: self.prices.clone(),
             verbose: self.verbose,
         })
@@ -311,6 +327,8 @@ mod tests {
             "--hub --join-timeout 3",
             "--public-url http://x",
             "--join http://h",
+            "--join nonsense --join-secret s",
+            "--join http://user@h --join-secret s",
             "--join http://h --join-secret s --lease 3",
             "--seed 3",
             "--honesty 0.5",
@@ -355,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_dual_hub_keeps_its_worker_below() {
-        let Plan::Hub(_, hub, Some(worker)) = plan("--hub --dual --hub-secret s --data-dir /d").unwrap() else {
+        let Plan::Hub(_, hub, Some(worker)) = plan("--hub --dual --hub-secret s --data-dir /d").unwrap()
+        else {
             panic!("no dual hub")
         };
         assert_eq!(hub.data_dir, Some("/d".into()));

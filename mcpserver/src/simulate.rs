@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use archetypes::Archetype;
 use protocol::ids::WorkerId;
-use rand::seq::SliceRandom as _;
 use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,7 @@ use crate::arguments::Simulate;
 use crate::crew::{Base, Crew};
 use crate::exit::Failure;
 use crate::listen::Place;
-use crate::member::hub_root;
-use crate::plan::join_secret;
+use crate::plan::{hub_url, join_secret};
 use crate::routes::{self, Ready};
 use crate::say;
 use crate::site::Recipe;
@@ -69,10 +68,10 @@ pub async fn run(simulate: Simulate, shutdown: CancellationToken) -> Result<(), 
     if let Err(error) = transport::descriptors::raise_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
+    let hub_url = hub_url(&simulate.join)?;
     let secret = join_secret(simulate.join_secret)?;
     let listening = Place::loopback(&simulate.host, simulate.port)?.bind().await?;
     let url = listening.url.clone();
-    let hub_url = hub_root(&simulate.join).to_owned();
     let crew = Crew::new(Base { url: url.clone(), hub_url: hub_url.clone(), secret })?;
     let drafts = fleet(Wanted {
         workers: simulate.workers,
@@ -93,9 +92,11 @@ pub async fn run(simulate: Simulate, shutdown: CancellationToken) -> Result<(), 
         crew.add_simulated(&draft.id, &simulate.label, recipe)?;
     }
     let (ending, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
-    let router = crew
-        .router(guard.clone(), ending.clone())
-        .merge(routes::health("parley-simulation", guard, ready.clone()));
+    let router = crew.router(guard.clone(), ending.clone()).merge(routes::health(
+        "parley-simulation",
+        guard,
+        ready.clone(),
+    ));
     let server = listening.serve(router, ending);
     say(&format!("simulation listening on {url}"));
     let joined = tokio::select! {

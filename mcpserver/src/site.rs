@@ -74,7 +74,12 @@ pub fn manager_of_simulated(directory: &Path, clock: Arc<dyn Clock>) -> Result<A
 }
 
 /// A simulated cluster.
-pub fn simulated(worker: &WorkerId, recipe: Recipe, manager: Arc<dyn SubmitSide>, clock: Arc<dyn Clock>) -> Site {
+pub fn simulated(
+    worker: &WorkerId,
+    recipe: Recipe,
+    manager: Arc<dyn SubmitSide>,
+    clock: Arc<dyn Clock>,
+) -> Site {
     let site = archetypes::Site::generate(worker, recipe.archetype, recipe.seed);
     let mock = Mock {
         site: site.clone(),
@@ -89,11 +94,8 @@ pub fn simulated(worker: &WorkerId, recipe: Recipe, manager: Arc<dyn SubmitSide>
 /// Reads what computing costs.
 pub fn read_prices(path: &Path) -> Result<Prices, Failure> {
     let size = std::fs::metadata(path).map_err(Failure::file("cannot read", path))?.len();
-    let content = |problem: String| Failure::Content {
-        path: path.to_owned(),
-        wanted: "a file with prices",
-        problem,
-    };
+    let content =
+        |problem: String| Failure::Content { path: path.to_owned(), wanted: "a file with prices", problem };
     if size > PRICES_LIMIT {
         return Err(content(format!("it has {size} bytes")));
     }

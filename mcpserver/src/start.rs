@@ -25,7 +25,7 @@ use workload::local::LocalMachine;
 use crate::data_dir::{self, WorkerDirectory};
 use crate::exit::Failure;
 use crate::listen::{Listening, Server};
-use crate::member::{Member, Way, hub_root};
+use crate::member::{Member, Way};
 use crate::plan::{HubPlan, JoinPlan, Plan, WorkerPlan};
 use crate::routes::{self, Ready};
 use crate::{say, site};
@@ -111,17 +111,17 @@ fn hub_secret(given: Option<String>, data_dir: &Path) -> Result<String, Failure>
     match given {
         Some(secret) => {
             if data_dir::is_weak(&secret) {
-                say(
-                    "warning: the join secret is weak (fewer than 32 characters, or few different ones); \
-                     this machine's own users could guess it",
-                );
+                say("warning: the join secret is weak (fewer than 32 characters, or few different ones); \
+                     this machine's own users could guess it");
             }
             Ok(secret)
         }
         None => {
             let (secret, is_new) = data_dir::kept_secret(data_dir)?;
             if is_new {
-                say(&format!("join secret: {secret} (workers need it as --join-secret; it is not shown again)"));
+                say(&format!(
+                    "join secret: {secret} (workers need it as --join-secret; it is not shown again)"
+                ));
             }
             Ok(secret)
         }
@@ -148,13 +148,6 @@ enum Directory {
 }
 
 impl Directory {
-    fn kept(&self) -> Option<&WorkerDirectory> {
-        match self {
-            Self::Kept(directory, _) => Some(directory),
-            Self::Passing(..) => None,
-        }
-    }
-
     /// Ends what computes. Jobs of a directory that stays go on without us, as after a crash, and are
     /// adopted by the next worker on it.
     async fn end(self) {
@@ -229,6 +222,15 @@ async fn prepare(plan: &WorkerPlan) -> Result<Prepared, Failure> {
     Ok(Prepared { worker, key, directory })
 }
 
+/// What hub is joined.
+#[derive(Debug, Clone, Copy)]
+enum Acquaintance {
+    /// One that has to be the same as before.
+    Known,
+    /// The one in this process.
+    Own,
+}
+
 /// A worker that is a member, or about to be.
 struct RunningMember {
     member: Member,
@@ -257,15 +259,16 @@ impl RunningMember {
         }
     }
 
-    /// Joins and keeps the membership; the hub has to be the one that it was before.
-    async fn join(&self, hub_url: &str, patience: Duration) -> Result<(), Failure> {
+    /// Joins and keeps the membership.
+    async fn join(&self, hub_url: &str, patience: Duration, hub: Acquaintance) -> Result<(), Failure> {
         let accepted = self.member.join(patience).await?;
-        let root = hub_root(hub_url);
-        if let (Some(directory), Some(key)) = (self.directory.kept(), self.member.hub_key()) {
-            directory.check_hub(root, key)?;
+        if let (Acquaintance::Known, Directory::Kept(directory, _), Some(key)) =
+            (hub, &self.directory, self.member.hub_key())
+        {
+            directory.check_hub(hub_url, key)?;
         }
         self.member.keep(accepted, Duration::ZERO);
-        say(&format!("worker {} joined {root}", self.member.worker.id()));
+        say(&format!("worker {} joined {hub_url}", self.member.worker.id()));
         Ok(())
     }
 
@@ -293,7 +296,7 @@ async fn run_member(
     let server = listening.serve(router, ending);
     say_listening(&plan.id, &url);
     let joined = tokio::select! {
-        joined = running.join(&join.hub_url, join.patience) => joined,
+        joined = running.join(&join.hub_url, join.patience, Acquaintance::Known) => joined,
         () = shutdown.cancelled() => Ok(()),
     };
     if joined.is_ok() {
@@ -333,7 +336,7 @@ async fn run_dual(
     let hub = start_hub(HubPlan { data_dir: Some(data_dir), ..hub }, listening, |_| Ok(router)).await?;
     say(&format!("hub listening on {}", hub.url));
     let joined = tokio::select! {
-        joined = running.join(&hub_url, Duration::from_secs(15)) => joined,
+        joined = running.join(&hub_url, Duration::from_secs(15), Acquaintance::Own) => joined,
         () = shutdown.cancelled() => Ok(()),
     };
     if joined.is_ok() {
@@ -345,7 +348,11 @@ async fn run_dual(
     joined
 }
 
-async fn run_alone(listening: Listening, plan: WorkerPlan, shutdown: CancellationToken) -> Result<(), Failure> {
+async fn run_alone(
+    listening: Listening,
+    plan: WorkerPlan,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
     let Prepared { worker, directory, .. } = prepare(&plan).await?;
     let (ending, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
     let mount = Mount { host: Arc::new(WorkerHost::new(worker.clone())), admission: Arc::new(LocalOnly) };
@@ -388,10 +395,7 @@ fn reached_at(listening: &Listening, path: &str, public: Option<&str>) -> Result
         return Err(bad());
     };
     let guard = guard.allow_host(authority.as_str()).map_err(|_| bad())?;
-    let url = if uri.path() == "/" {
-        format!("{}{path}", public.trim_end_matches('/'))
-    } else {
-        public.to_owned()
-    };
+    let url =
+        if uri.path() == "/" { format!("{}{path}", public.trim_end_matches('/')) } else { public.to_owned() };
     Ok((url, guard))
 }

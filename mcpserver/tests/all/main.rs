@@ -1,0 +1,8 @@
+//! The program as its users start it: arguments, lines, exit codes, signals, files.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of the tests fail the tests")]
+
+mod jobs;
+mod lifecycle;
+mod running;
+mod usage;
