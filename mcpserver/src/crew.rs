@@ -113,10 +113,10 @@ impl Crew {
         Ok(())
     }
 
-    /// The workers' MCP endpoints.
-    pub fn router(&self, guard: Guard, ending: CancellationToken) -> Router {
+    /// The workers' MCP endpoints; `streams` ends what stays open.
+    pub fn router(&self, guard: Guard, streams: CancellationToken) -> Router {
         let members = self.members.clone();
-        let options = McpOptions { sessions: SESSIONS, ..McpOptions::new(guard, ending) };
+        let options = McpOptions { sessions: SESSIONS, ..McpOptions::new(guard, streams) };
         let lookup = move |id: &str| {
             let members = members.read().unwrap_or_else(PoisonError::into_inner);
             members.get(id).map(|member| member.mount.clone())

@@ -90,6 +90,8 @@ struct Stage {
     crew: Crew,
     machine: Arc<LocalMachine>,
     own_name: WorkerId,
+    /// Cuts the streams of the workers.
+    streams: CancellationToken,
     directory: TempDir,
     screen: Screen,
 }
@@ -142,10 +144,10 @@ impl Stage {
             lease: hub::fleet::Lease::default(),
         };
         let guard = listening.guard()?;
-        let ending = CancellationToken::new();
-        let workers = crew.router(guard, ending);
+        let streams = CancellationToken::new();
+        let workers = crew.router(guard, streams.clone());
         let hub = start_hub(plan, listening, |_| Ok(workers)).await?;
-        let stage = Self { hub, crew, machine, own_name, directory, screen: Screen::of_stdout() };
+        let stage = Self { hub, crew, machine, own_name, streams, directory, screen: Screen::of_stdout() };
         if let Err(failure) = stage.crew.join(Duration::from_secs(10)).await {
             stage.clear().await;
             return Err(failure);
@@ -245,6 +247,7 @@ impl Stage {
     async fn clear(self) {
         self.crew.end().await;
         self.machine.shutdown().await;
+        self.streams.cancel();
         self.hub.end().await;
         drop(self.directory);
     }

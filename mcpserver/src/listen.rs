@@ -100,7 +100,8 @@ impl Listening {
     }
 
     /// Serves a router until the server is ended.
-    pub fn serve(self, router: Router, shutdown: CancellationToken) -> Server {
+    pub fn serve(self, router: Router) -> Server {
+        let shutdown = CancellationToken::new();
         let options = ServeOptions { grace: GRACE, ..ServeOptions::default() };
         let task = tokio::spawn(serve_http(self.listener, router, shutdown.clone(), options));
         Server { shutdown, task: Some(task) }
@@ -159,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_can_be_drained_before_it_ends() {
         let listening = Place::loopback("localhost", 0).unwrap().bind().await.unwrap();
-        let mut server = listening.serve(Router::new(), CancellationToken::new());
+        let mut server = listening.serve(Router::new());
         server.drain(Duration::from_secs(5)).await;
         server.end().await;
     }

@@ -91,13 +91,13 @@ pub async fn run(simulate: Simulate, shutdown: CancellationToken) -> Result<(), 
         };
         crew.add_simulated(&draft.id, &simulate.label, recipe)?;
     }
-    let (ending, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
-    let router = crew.router(guard.clone(), ending.clone()).merge(routes::health(
+    let (streams, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
+    let router = crew.router(guard.clone(), streams.clone()).merge(routes::health(
         "parley-simulation",
         guard,
         ready.clone(),
     ));
-    let server = listening.serve(router, ending);
+    let server = listening.serve(router);
     say(&format!("simulation listening on {url}"));
     let joined = tokio::select! {
         joined = crew.join(Duration::from_secs_f64(simulate.join_timeout)) => joined,
@@ -110,6 +110,7 @@ pub async fn run(simulate: Simulate, shutdown: CancellationToken) -> Result<(), 
         ready.set(false);
     }
     crew.end().await;
+    streams.cancel();
     server.end().await;
     joined
 }

@@ -30,8 +30,10 @@ use crate::plan::{HubPlan, JoinPlan, Plan, WorkerPlan};
 use crate::routes::{self, Ready};
 use crate::{say, site};
 
-/// How long a server at its end waits for quick answers before its hub stops.
-const QUICK: Duration = Duration::from_millis(500);
+/// How long requests in progress may take at the end, before the hub stops and after it has stopped. What
+/// ends in this time ends well; streams that would stay open are cut then.
+const BEFORE_STOP: Duration = Duration::from_secs(1);
+const AFTER_STOP: Duration = Duration::from_millis(500);
 
 /// Starts what is planned and returns when it has ended.
 pub async fn run(plan: Plan, shutdown: CancellationToken) -> Result<(), Failure> {
@@ -57,15 +59,20 @@ pub async fn run(plan: Plan, shutdown: CancellationToken) -> Result<(), Failure>
 pub struct RunningHub {
     hub: Hub,
     server: Server,
+    /// Cuts the streams of MCP.
+    streams: CancellationToken,
     /// Its root URL.
     pub url: String,
 }
 
 impl RunningHub {
-    /// Ends: no more requests, a moment for those in progress, the store closed last.
+    /// Ends: no more requests, a moment for those in progress, then answers for those that wait for
+    /// something, and at last whatever is still open.
     pub async fn end(mut self) {
-        self.server.drain(QUICK).await;
+        self.server.drain(BEFORE_STOP).await;
         self.hub.stop().await;
+        self.server.drain(AFTER_STOP).await;
+        self.streams.cancel();
         self.server.end().await;
     }
 }
@@ -99,12 +106,12 @@ pub async fn start_hub(
         entropy: Entropy::from_system().map_err(|_| Failure::Randomness)?,
     })
     .await?;
-    let ending = CancellationToken::new();
-    let router = hub::router(&hub, listening.guard()?, &plan.path, ending.clone());
+    let streams = CancellationToken::new();
+    let router = hub::router(&hub, listening.guard()?, &plan.path, streams.clone());
     let router = router.merge(more(&listening.url)?);
     let url = listening.url.clone();
-    let server = listening.serve(router, ending);
-    Ok(RunningHub { hub, server, url })
+    let server = listening.serve(router);
+    Ok(RunningHub { hub, server, streams, url })
 }
 
 fn hub_secret(given: Option<String>, data_dir: &Path) -> Result<String, Failure> {
@@ -251,8 +258,8 @@ impl RunningMember {
     }
 
     /// The MCP endpoint at a path, with the worker's misbehaviour before it.
-    fn router(&self, plan: &WorkerPlan, path: &str, guard: Guard, ending: CancellationToken) -> Router {
-        let router = mcp_router(path, self.member.mount.clone(), McpOptions::new(guard, ending));
+    fn router(&self, plan: &WorkerPlan, path: &str, guard: Guard, streams: CancellationToken) -> Router {
+        let router = mcp_router(path, self.member.mount.clone(), McpOptions::new(guard, streams));
         match plan.recipe.and_then(|recipe| recipe.fault) {
             Some(fault) => misbehaving(router, fault),
             None => router,
@@ -287,13 +294,13 @@ async fn run_member(
     let (own_url, guard) = reached_at(&listening, &plan.path, join.public_url.as_deref())?;
     let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: &own_url };
     let running = RunningMember::prepare(&plan, way).await?;
-    let (ending, ready) = (CancellationToken::new(), Ready::default());
+    let (streams, ready) = (CancellationToken::new(), Ready::default());
     let router = running
-        .router(&plan, &plan.path, guard.clone(), ending.clone())
+        .router(&plan, &plan.path, guard.clone(), streams.clone())
         .merge(routes::tools(running.member.mount.host.clone(), guard.clone()))
         .merge(routes::health("parley-worker", guard, ready.clone()));
     let url = listening.url.clone();
-    let server = listening.serve(router, ending);
+    let server = listening.serve(router);
     say_listening(&plan.id, &url);
     let joined = tokio::select! {
         joined = running.join(&join.hub_url, join.patience, Acquaintance::Known) => joined,
@@ -306,6 +313,7 @@ async fn run_member(
     }
     // The hub hears of it first, and gives no more work; then there is nobody left to answer.
     running.end().await;
+    streams.cancel();
     server.end().await;
     joined
 }
@@ -331,8 +339,8 @@ async fn run_dual(
     let way = Way { hub_url: &hub_url, secret: &secret, own_url: &own_url };
     let guard = listening.guard()?;
     let running = RunningMember::prepare(&plan, way).await?;
-    let ending = CancellationToken::new();
-    let router = running.router(&plan, &path, guard, ending.clone());
+    let streams = CancellationToken::new();
+    let router = running.router(&plan, &path, guard, streams.clone());
     let hub = start_hub(HubPlan { data_dir: Some(data_dir), ..hub }, listening, |_| Ok(router)).await?;
     say(&format!("hub listening on {}", hub.url));
     let joined = tokio::select! {
@@ -342,7 +350,7 @@ async fn run_dual(
     if joined.is_ok() {
         shutdown.cancelled().await;
     }
-    ending.cancel();
+    streams.cancel();
     running.end().await;
     hub.end().await;
     joined
@@ -354,17 +362,18 @@ async fn run_alone(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let Prepared { worker, directory, .. } = prepare(&plan).await?;
-    let (ending, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
+    let (streams, ready, guard) = (CancellationToken::new(), Ready::default(), listening.guard()?);
     let mount = Mount { host: Arc::new(WorkerHost::new(worker.clone())), admission: Arc::new(LocalOnly) };
-    let router = mcp_router(&plan.path, mount.clone(), McpOptions::new(guard.clone(), ending.clone()))
+    let router = mcp_router(&plan.path, mount.clone(), McpOptions::new(guard.clone(), streams.clone()))
         .merge(routes::tools(mount.host, guard.clone()))
         .merge(routes::health("parley-worker", guard, ready.clone()));
     let url = listening.url.clone();
-    let server = listening.serve(router, ending);
+    let server = listening.serve(router);
     ready.set(true);
     say_listening(&plan.id, &url);
     shutdown.cancelled().await;
     ready.set(false);
+    streams.cancel();
     server.end().await;
     worker.stop().await;
     directory.end().await;

@@ -109,6 +109,9 @@ impl Worker {
             };
             let mut observed = status.accounting.observed();
             observed.start_seconds = waited.or(observed.start_seconds);
+            if let (Some(mock), Some(run)) = (&self.site().mock, observed.runtime_seconds) {
+                observed.cost_usd = self.simulated_cost(mock, entry, run);
+            }
             if status.state().is_terminal() {
                 let mut rest = new;
                 rest.extend(metrics.next(&directory.join(METRICS_NAME)).await);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use archetypes::Fault;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::job::{AttemptState, JobSpec, Observed};
-use protocol::units::Seconds;
+use protocol::units::{Seconds, Usd};
 use tokio_util::sync::CancellationToken;
 use workload::local::LOG_NAME;
 
@@ -67,12 +67,21 @@ impl Worker {
                         .tell(Update { observed, ..Update::state(AttemptState::Cancelled) })
                         .await;
                 }
-                let observed = Observed { runtime_seconds: Some(run), ..observed };
+                let cost_usd = self.simulated_cost(mock, entry, run);
+                let observed = Observed { runtime_seconds: Some(run), cost_usd, ..observed };
                 let end = Update { observed, exit_code: Some(0), ..Update::state(AttemptState::Succeeded) };
                 reporter.tell(end).await
             }
             _ => self.run_at_manager(entry, directory, reporter, cancel, Some(wait)).await,
         }
+    }
+
+    /// What a simulated site charges for a run time, by the same rule as its promise.
+    pub(crate) fn simulated_cost(&self, mock: &Mock, entry: &Entry, run: Seconds) -> Option<Usd> {
+        let mut requirement = entry.award.requirement.clone();
+        requirement.time.duration_seconds = Some(run);
+        let facts = mock.site.truth_for(&requirement, self.tick(), &[]);
+        matching::promises::promises(&requirement, &facts).cost_usd
     }
 
     /// Lets simulated time pass; `true` when the attempt was cancelled meanwhile.

@@ -215,7 +215,6 @@ fn a_worker_speaks_over_standard_input_and_output() {
     let told = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     let list = answer(&format!("{told}\n{}", r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#));
     assert!(list["result"]["tools"].as_array().is_some_and(|tools| tools.len() > 3), "{list}");
-    drop(answer);
     drop(input);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -36,7 +36,9 @@ impl Running {
     /// Starts `mcpserver` with arguments and its data under `home`.
     pub fn mcpserver(home: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program("mcpserver"));
-        command.args(arguments).env("HOME", home).env_remove("XDG_DATA_HOME").env_remove("MCPSERVER_TOKEN");
+        // What a killed program leaves behind goes with the test's own directory.
+        command.args(arguments).env("HOME", home).env("TMPDIR", home);
+        command.env_remove("XDG_DATA_HOME").env_remove("MCPSERVER_TOKEN");
         Self::start(&mut command)
     }
 

@@ -3,6 +3,8 @@
 //! The programs are taken from the directory that this test binary was built into; `cargo build
 //! --release --workspace` puts them there.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+
 mod bad_input;
 mod harness;
 mod layers;
