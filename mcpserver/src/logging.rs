@@ -1,5 +1,7 @@
 //! The log: to standard error, warnings and worse unless `RUST_LOG` says otherwise.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -26,7 +28,10 @@ pub fn start(format: LogFormat) -> Result<(), Failure> {
     if let Ok(directive) = transport::LOG_DIRECTIVE.parse() {
         filter = filter.add_directive(directive);
     }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // Fails only when a log is set up already.
     let _ = match format {
         LogFormat::Text => log.try_init(),
