@@ -111,7 +111,14 @@ impl Performance {
     ) -> Result<(), ErrorBody> {
         self.idempotent = idempotent;
         self.happened.push_back(FlowEvent::AwardRequested { job: Box::new(job), worker_id });
-        self.go_on().await
+        // On its own, because the request ends when its client goes away: an award that stopped half-way
+        // would stay in doubt until the hub starts again.
+        let hub = self.hub.clone();
+        let awarding = hub.tasks().spawn(self.go_on());
+        awarding.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an award was broken off");
+            Err(ErrorBody::new(ErrorCode::Internal, "the award was broken off; look at the job"))
+        })
     }
 
     /// Goes on after a restart: asking is over because nobody waits for it, an award is brought to an end.

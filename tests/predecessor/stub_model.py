@@ -7,13 +7,14 @@ proposal, two for a submission, as the secretary demands) and then concludes.
     stub_model.py SUBMISSION TRANSCRIPT
 
 SUBMISSION is how a job is answered: success, failed, prose (no JSON where JSON was asked for), error
-(the endpoint breaks down) or hang (no answer at all). What the secretary was asked is appended to the
-file TRANSCRIPT, one JSON string for each first message of a conversation.
+(the endpoint breaks down) or wait (success, as soon as there is a file TRANSCRIPT.go). What the secretary
+was asked is appended to the file TRANSCRIPT, one JSON string for each first message of a conversation.
 """
 
 import json
+import os
 import sys
-import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PROPOSAL = {
@@ -49,13 +50,13 @@ class Model(BaseHTTPRequestHandler):
             return self.answer("I look.\nCALL: hardware.get_current_load()")
         if not is_submission:
             return self.answer(fenced("FINAL PROPOSAL: It can.", PROPOSAL))
-        if submission == "hang":
-            threading.Event().wait()
+        while submission == "wait" and not os.path.exists(f"{transcript}.go"):
+            time.sleep(0.02)
         if submission == "error":
             return self.send({"error": {"message": "the model is gone"}}, 400)
         if submission == "prose":
             return self.answer("FINAL RESULT: I think that it runs now.")
-        self.answer(fenced("FINAL RESULT: Done.", RECEIPTS[submission]))
+        self.answer(fenced("FINAL RESULT: Done.", RECEIPTS["failed" if submission == "failed" else "success"]))
 
     def answer(self, text):
         message = {"role": "assistant", "content": text}

@@ -51,6 +51,19 @@ impl Mixed {
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)))
     }
+
+    /// Dispatches, and returns while the model still has its submission to end.
+    fn begin_dispatch(&self) -> Running {
+        let mut command = Command::new(program("resource-ask"));
+        command.args(["--url", &format!("{}/mcp", self.fleet.url), "dispatch", "py-1", PROMPT, "--yes"]);
+        let dispatching = Running::start(&mut command);
+        let deadline = Instant::now() + PATIENCE;
+        while self.asked().len() < 2 {
+            assert!(Instant::now() < deadline, "the award did not arrive: {:?}", self.asked());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        dispatching
+    }
 }
 
 fn call(url: &str, tool: &str) -> ToolOutcome {
@@ -169,15 +182,8 @@ fn after_trouble_nobody_guesses_whether_it_runs() {
 /// It would start a second job for a second award, so a hub that stopped in between never sends one.
 #[test]
 fn an_award_that_a_crash_interrupts_is_not_sent_again() {
-    let Some(mut mixed) = Mixed::start(Some("hang")) else { return };
-    let mut command = Command::new(program("resource-ask"));
-    command.args(["--url", &format!("{}/mcp", mixed.fleet.url), "dispatch", "py-1", PROMPT, "--yes"]);
-    let mut dispatching = Running::start(&mut command);
-    let deadline = Instant::now() + PATIENCE;
-    while mixed.asked().len() < 2 {
-        assert!(Instant::now() < deadline, "the award did not arrive: {:?}", mixed.asked());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let Some(mut mixed) = Mixed::start(Some("wait")) else { return };
+    let mut dispatching = mixed.begin_dispatch();
     let port = mixed.fleet.port();
     mixed.fleet.hub.take().expect("a hub").kill();
     assert!(!dispatching.wait().success());
@@ -185,4 +191,14 @@ fn an_award_that_a_crash_interrupts_is_not_sent_again() {
     let jobs = mixed.fleet.await_json("the end of the job", &["jobs"], |jobs| jobs[0]["state"] == "unknown");
     assert_eq!(jobs.as_array().map(Vec::len), Some(1));
     assert_eq!(mixed.asked().len(), 2, "one call, one award: {:?}", mixed.asked());
+}
+
+#[test]
+fn an_award_whose_client_goes_away_is_brought_to_its_end() {
+    let Some(mixed) = Mixed::start(Some("wait")) else { return };
+    mixed.begin_dispatch().kill();
+    std::fs::write(mixed.transcript.with_extension("go"), "").expect("a file");
+    let jobs = mixed.fleet.await_json("the end of the job", &["jobs"], |jobs| jobs[0]["state"] == "unknown");
+    let message = jobs[0]["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("flux-1234"), "{message}");
 }
