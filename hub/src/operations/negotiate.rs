@@ -202,11 +202,19 @@ impl Hub {
         let hold = hold.then(|| self.hold());
         let asked = self.calls(&negotiation, candidates, seconds, hold);
         let mut performance = Performance::new(self.clone(), negotiation, caller.clone());
-        performance.ask(asked, seconds).await?;
+        // A task of its own: a client that goes away drops this call, not the end of the negotiation.
+        let asking = self.tasks().spawn(async move {
+            performance.ask(asked, seconds).await?;
+            Ok::<_, ErrorBody>(performance.into_negotiation())
+        });
+        let negotiation = asking.await.map_err(|error| {
+            tracing::error!(%error, "a negotiation ended in a way that was not foreseen");
+            ErrorBody::new(ErrorCode::Internal, "the negotiation ended in a way that was not foreseen")
+        })??;
         if caller.cancelled.is_cancelled() {
             return Err(gone());
         }
-        Ok(marked(performance.into_negotiation()))
+        Ok(marked(negotiation))
     }
 
     /// Audits, evaluates and, unless the mode is to ask only, selects.

@@ -35,7 +35,7 @@ async fn satisfy_prints_the_hubs_own_json_and_nothing_else_on_standard_output() 
     assert_eq!(
         hub.arguments("negotiate_job"),
         json!({"prompt": "3 nodes", "intent": "soonest", "workers": ["hpc-1"], "deadline_seconds": 2.5,
-            "verbose": false, "mode": "satisfy", "hold": false})
+            "mode": "satisfy", "hold": false})
     );
 }
 
