@@ -58,6 +58,11 @@ impl Running {
         Self { child, lines, seen: Vec::new() }
     }
 
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line that has this text in it.
     pub fn line_with(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -90,7 +95,7 @@ impl Running {
 
     /// Asks it to end, and waits until it has.
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.id()).expect("a process id"));
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
         self.wait()
     }
