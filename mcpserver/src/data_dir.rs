@@ -80,32 +80,36 @@ impl WorkerDirectory {
         }
     }
 
-    /// Compares a hub's key with the one that it had before; a hub that is new is remembered.
-    pub fn check_hub(&self, url: &str, key: &str) -> Result<(), Failure> {
-        let known = self.path.join("known-hubs");
+    /// The file with the known hubs, a line each: URL and key.
+    pub fn known_hubs(&self) -> PathBuf {
+        self.path.join("known-hubs")
+    }
+
+    /// The key that the hub at a URL had before; none for a hub that is new.
+    pub fn hub_key(&self, url: &str) -> Result<Option<String>, Failure> {
+        let known = self.known_hubs();
         let text = match std::fs::read_to_string(&known) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(source) => return Err(Failure::File { doing: "cannot read", path: known, source }),
         };
-        let before = text.lines().find_map(|line| {
+        let key = text.lines().find_map(|line| {
             let (there, key) = line.split_once(' ')?;
-            (there == url).then_some(key)
+            (there == url).then(|| key.to_owned())
         });
-        match before {
-            Some(before) if before == key => Ok(()),
-            Some(_) => Err(Failure::HubIdentity { url: url.to_owned(), known }),
-            None => {
-                let mut file = OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .mode(0o600)
-                    .open(&known)
-                    .map_err(Failure::file("cannot open", &known))?;
-                file.write_all(format!("{url} {key}\n").as_bytes())
-                    .map_err(Failure::file("cannot write", &known))
-            }
-        }
+        Ok(key)
+    }
+
+    /// Remembers the key of a hub that is new.
+    pub fn remember_hub(&self, url: &str, key: &str) -> Result<(), Failure> {
+        let known = self.known_hubs();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&known)
+            .map_err(Failure::file("cannot open", &known))?;
+        file.write_all(format!("{url} {key}\n").as_bytes()).map_err(Failure::file("cannot write", &known))
     }
 }
 
@@ -211,10 +215,12 @@ mod tests {
     fn a_hub_is_known_again() {
         let home = tempfile::tempdir().unwrap();
         let directory = WorkerDirectory::open(home.path().join("w")).unwrap();
-        directory.check_hub("http://a", "k1").unwrap();
-        directory.check_hub("http://b", "k2").unwrap();
-        directory.check_hub("http://a", "k1").unwrap();
-        assert_eq!(directory.check_hub("http://a", "k2").unwrap_err().exit(), Exit::HubIdentity);
+        assert_eq!(directory.hub_key("http://a").unwrap(), None);
+        directory.remember_hub("http://a", "k1").unwrap();
+        directory.remember_hub("http://b", "k2").unwrap();
+        assert_eq!(directory.hub_key("http://a").unwrap().as_deref(), Some("k1"));
+        assert_eq!(directory.hub_key("http://b").unwrap().as_deref(), Some("k2"));
+        assert_eq!(directory.hub_key("http://a/b").unwrap(), None);
     }
 
     #[test]

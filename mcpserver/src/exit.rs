@@ -299,7 +299,8 @@ const fn of_start(error: &StartError) -> Exit {
 const fn of_join(error: &JoinError) -> Exit {
     match error {
         JoinError::Unreachable { .. } => Exit::Unreachable,
-        JoinError::Refused { .. } | JoinError::NotTheHub(_) => Exit::Refused,
+        JoinError::Refused { .. } | JoinError::WrongSecret => Exit::Refused,
+        JoinError::OtherHub => Exit::HubIdentity,
         JoinError::Url(_) => Exit::Usage,
     }
 }

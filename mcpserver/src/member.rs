@@ -82,6 +82,11 @@ impl Member {
         }
     }
 
+    /// Pins the key of a hub that was joined before.
+    pub fn expect_hub(&self, key: String) {
+        self.membership.expect_hub(key);
+    }
+
     /// The public key of the hub that was joined.
     #[must_use]
     pub fn hub_key(&self) -> Option<&str> {

@@ -19,7 +19,7 @@ use transport::serve::guard::Guard;
 use transport::serve::stdio::serve_stdio;
 use transport::serve::{McpOptions, Mount, mcp_router};
 use worker::misbehave::misbehaving;
-use worker::{Ledger, Worker, WorkerConfig, WorkerHost};
+use worker::{JoinError, Ledger, Worker, WorkerConfig, WorkerHost};
 use workload::local::LocalMachine;
 
 use crate::data_dir::{self, WorkerDirectory};
@@ -268,11 +268,22 @@ impl RunningMember {
 
     /// Joins and keeps the membership.
     async fn join(&self, hub_url: &str, patience: Duration, hub: Acquaintance) -> Result<(), Failure> {
-        let accepted = self.member.join(patience).await?;
-        if let (Acquaintance::Known, Directory::Kept(directory, _), Some(key)) =
-            (hub, &self.directory, self.member.hub_key())
-        {
-            directory.check_hub(hub_url, key)?;
+        let memory = match (hub, &self.directory) {
+            (Acquaintance::Known, Directory::Kept(directory, _)) => Some(directory),
+            _ => None,
+        };
+        let before = memory.map(|directory| directory.hub_key(hub_url)).transpose()?.flatten();
+        if let Some(key) = &before {
+            self.member.expect_hub(key.clone());
+        }
+        let accepted = self.member.join(patience).await.map_err(|error| match (error, memory) {
+            (JoinError::OtherHub, Some(directory)) => {
+                Failure::HubIdentity { url: hub_url.to_owned(), known: directory.known_hubs() }
+            }
+            (error, _) => error.into(),
+        })?;
+        if let (None, Some(directory), Some(key)) = (before, memory, self.member.hub_key()) {
+            directory.remember_hub(hub_url, key)?;
         }
         self.member.keep(accepted, Duration::ZERO);
         say(&format!("worker {} joined {hub_url}", self.member.worker.id()));

@@ -104,6 +104,8 @@ pub enum Failure {
         url: String,
         /// Why.
         reason: String,
+        /// Whether the request may have reached it.
+        maybe_sent: bool,
     },
     /// The hub did not answer in time.
     #[error("the hub at {url} did not answer within {seconds:.0} s")]
@@ -156,13 +158,15 @@ impl Failure {
         match error {
             LinkError::Timeout => Self::Late { url: url.to_owned(), seconds },
             LinkError::Refused | LinkError::ClosedEarly | LinkError::Redirected | LinkError::Cancelled => {
-                Self::Unreachable { url: url.to_owned(), reason: error.to_string() }
+                let maybe_sent = !error.is_unsent();
+                Self::Unreachable { url: url.to_owned(), reason: error.to_string(), maybe_sent }
             }
             LinkError::Unauthorized { code: ErrorCode::Auth, .. } => Self::Refused { url: url.to_owned() },
             LinkError::Unauthorized { code, .. } => Self::Hub(ErrorBody::new(*code, error.to_string())),
             LinkError::Http { status } => Self::Unreachable {
                 url: url.to_owned(),
                 reason: format!("HTTP {status} from something that is not a hub"),
+                maybe_sent: true,
             },
             LinkError::Worker { code: Some(code), message, .. } => {
                 Self::Hub(ErrorBody::new(*code, message.clone()))

@@ -142,7 +142,7 @@ async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<u8>, reqwes
 
 fn unreachable_hub(hub: &Hub, error: &reqwest::Error) -> Failure {
     let reason = if error.is_connect() { "no connection" } else { "the connection closed during the upload" };
-    Failure::Unreachable { url: hub.base().to_owned(), reason: reason.to_owned() }
+    Failure::Unreachable { url: hub.base().to_owned(), reason: reason.to_owned(), maybe_sent: true }
 }
 
 /// A text as part of a URL's query.

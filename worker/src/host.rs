@@ -1,6 +1,6 @@
 //! The worker as an MCP server: the tools that the hub calls, and its providers' read tools.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ impl WorkerHost {
     /// The face of a worker.
     #[must_use]
     pub fn new(worker: Worker) -> Self {
-        let mut tools = own_tools();
+        let mut tools = OWN_TOOLS.clone();
         tools.extend(worker.site().providers.tools().into_iter().map(|tool| ToolDefinition {
             name: tool.name,
             title: Some(tool.title),
@@ -211,6 +211,9 @@ fn parse<T: DeserializeOwned>(arguments: Object) -> Result<T, ErrorBody> {
     serde_json::from_value(Value::Object(arguments))
         .map_err(|error| ErrorBody::new(ErrorCode::Field, format!("the arguments do not fit: {error}")))
 }
+
+/// The same for every worker of a process; a simulation has thousands.
+static OWN_TOOLS: LazyLock<Vec<ToolDefinition>> = LazyLock::new(own_tools);
 
 fn own_tools() -> Vec<ToolDefinition> {
     let attempt = json!({"type": "object", "properties": {"job_id": {"type": "string"},

@@ -52,9 +52,12 @@ pub enum JoinError {
         /// The hub's words.
         message: String,
     },
-    /// The hub does not know the join secret, or is another one than before.
-    #[error("{0}; nothing about this worker was sent")]
-    NotTheHub(&'static str),
+    /// The hub does not know the join secret.
+    #[error("the hub does not know the join secret; is it the right one? Nothing about this worker was sent")]
+    WrongSecret,
+    /// The hub is another one than before.
+    #[error("the hub has another key than before; nothing about this worker was sent")]
+    OtherHub,
     /// A URL cannot be called.
     #[error(transparent)]
     Url(#[from] BadUrl),
@@ -108,6 +111,12 @@ impl Membership {
         self.hub_key.get().map(String::as_str)
     }
 
+    /// Pins the key of a hub that was joined in an earlier life: any other is refused before the worker
+    /// says anything about itself.
+    pub fn expect_hub(&self, key: String) {
+        let _ = self.hub_key.set(key);
+    }
+
     /// Who may call the worker: its hub, by signature, and on this machine anybody, who then can only
     /// look.
     #[must_use]
@@ -132,10 +141,10 @@ impl Membership {
         };
         let challenge: JoinChallenge = self.say(&client, "/v1/join/start", &start).await?;
         if !self.join_key.hub_proof_holds(&start, &challenge) {
-            return Err(JoinError::NotTheHub("the hub does not know the join secret; is it the right one?"));
+            return Err(JoinError::WrongSecret);
         }
         if self.hub_key().is_some_and(|known| known != challenge.hub_key) {
-            return Err(JoinError::NotTheHub("the hub has another key than before"));
+            return Err(JoinError::OtherHub);
         }
         let registration = serde_json::to_string(&self.registration).map_err(|_| JoinError::Refused {
             code: None,

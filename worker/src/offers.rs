@@ -8,7 +8,7 @@ use protocol::call::Call;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::facts::Allocation;
 use protocol::ids::ProposalId;
-use protocol::proposal::Proposal;
+use protocol::proposal::{Proposal, Verdict};
 use protocol::units::{Seconds, Timestamp};
 
 /// Offers that are remembered at most; the oldest without a hold are forgotten first.
@@ -21,6 +21,8 @@ const OFFER_SECONDS: u32 = 600;
 struct Offer {
     call: Call,
     allocation: Option<Allocation>,
+    /// It promised to wait for its turn, so that its award needs nothing free.
+    queues: bool,
     offered_at: Timestamp,
     hold_until: Option<Timestamp>,
 }
@@ -97,12 +99,14 @@ impl Ledgering<'_> {
             }
         }
         let hold_until = proposal.hold_until.filter(|_| allocation.is_some());
-        let offer = Offer { call: call.clone(), allocation, offered_at: now, hold_until };
+        let queues = proposal.verdict == Verdict::Busy;
+        let offer = Offer { call: call.clone(), allocation, queues, offered_at: now, hold_until };
         self.0.offers.insert(proposal.proposal_id.clone(), offer);
     }
 
     /// Turns an offer into an award; refused when it does not fit what was offered, or when its
-    /// capacity has gone meanwhile. `fits` says whether an allocation is free beside what is taken.
+    /// capacity has gone meanwhile. The offer of a busy site waits for its turn instead. `fits` says
+    /// whether an allocation is free beside what is taken.
     pub fn award(
         &mut self,
         award: &Award,
@@ -123,11 +127,45 @@ impl Ledgering<'_> {
         }
         let allocation = offer.allocation.unwrap_or_default();
         let held = offer.hold_until.is_some_and(|until| until > now);
-        if !held && !fits(&allocation, &self.taken(now)) {
+        if !held && !offer.queues && !fits(&allocation, &self.taken(now)) {
             return refuse(ErrorCode::CapacityTaken, "the capacity was not held and is gone; ask again");
         }
         self.0.offers.remove(&award.proposal_id);
         self.0.awarded.insert(award.proposal_id.clone(), allocation);
         Ok(allocation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An offer with this verdict is awarded after its capacity has gone.
+    fn awarded_when_nothing_is_free(verdict: &str) -> Result<Allocation, ErrorBody> {
+        let requirement = protocol::requirement::Requirement::default();
+        let call: Call = serde_json::from_value(json!({
+            "negotiation_id": "neg-1", "proposal_id": "prop-1", "requirement": requirement, "factors": [],
+            "deadline_seconds": 5.0, "as_of_tick": 0, "verbose": false,
+        }))
+        .unwrap();
+        let proposal: Proposal =
+            serde_json::from_value(json!({"proposal_id": "prop-1", "verdict": verdict})).unwrap();
+        let award: Award = serde_json::from_value(json!({
+            "negotiation_id": "neg-1", "proposal_id": "prop-1", "job_id": "job-1", "attempt": 1,
+            "requirement": requirement, "job": {"kind": "command", "spec": {"argv": ["true"]}},
+        }))
+        .unwrap();
+        let (offers, now) = (Offers::default(), Timestamp::from_millis(1_000_000));
+        let one = Allocation { nodes: 1, cores: 4, gpus: 0 };
+        offers.begin(now).offer(&call, &proposal, Some(one), now);
+        offers.begin(now).award(&award, now, |_, _| false)
+    }
+
+    #[test]
+    fn a_ready_offer_needs_its_capacity_and_a_busy_one_waits_for_it() {
+        assert_eq!(awarded_when_nothing_is_free("READY").unwrap_err().code, ErrorCode::CapacityTaken);
+        assert_eq!(awarded_when_nothing_is_free("BUSY").unwrap().cores, 4);
     }
 }

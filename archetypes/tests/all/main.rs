@@ -6,7 +6,6 @@ mod honesty;
 mod identity;
 mod movement;
 mod ranges;
-mod speed;
 
 use archetypes::{Archetype, Site};
 use protocol::ids::{ProposalId, WorkerId};

@@ -140,6 +140,9 @@ fn another_hub_at_the_same_place_is_not_joined() {
     let mut worker = join(home.path(), &url, "lab", &[]);
     assert_eq!(worker.wait(), 77, "{:?}", worker.said);
     assert!(worker.said.last().unwrap().contains("known-hubs"), "{:?}", worker.said);
+    // The other hub has learned nothing about the worker.
+    let (status, fleet) = get(&url, "/workers");
+    assert!(status == 200 && fleet.contains("\"total\":0"), "{fleet}");
 }
 
 #[test]

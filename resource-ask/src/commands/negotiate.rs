@@ -125,7 +125,7 @@ async fn award(
         })
         .await;
     watcher.finish();
-    if let Err(Failure::Unreachable { .. } | Failure::Late { .. }) = &answer {
+    if let Err(Failure::Unreachable { maybe_sent: true, .. } | Failure::Late { .. }) = &answer {
         console.note("the hub may have started the job before the connection broke: see `resource-ask jobs`");
     }
     answer

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
@@ -22,6 +22,11 @@ use crate::admission::{Admission, Incoming, Rejection};
 
 /// A body must be complete within this time.
 const BODY_TIME: Duration = Duration::from_secs(15);
+
+/// What of a body beyond its limit is read and thrown away, and for how long, so that its sender has
+/// sent it and reads the refusal instead of a broken connection (RFC 9112, section 9.6).
+const UNREAD_BODY: usize = 16 * 1024 * 1024;
+const UNREAD_TIME: Duration = Duration::from_secs(2);
 
 /// Bodies of more than this take part in [`LARGE_BODIES`].
 const SMALL_BODY: usize = 64 * 1024;
@@ -125,21 +130,39 @@ async fn read(headers: &HeaderMap, stream: Body, limit: usize) -> Result<Bytes, 
     let too_large =
         || Rejection::new(ErrorCode::Size, format!("the body is larger than {limit} bytes")).into_response();
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let mut chunks = stream.into_data_stream();
     if announced.is_some_and(|length| length > limit as u64) {
+        discard(&mut chunks).await;
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME, collect(stream, limit)).await {
+    match tokio::time::timeout(BODY_TIME, collect(&mut chunks, limit)).await {
         Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(too_large()),
+        Ok(Ok(None)) => {
+            discard(&mut chunks).await;
+            Err(too_large())
+        }
         // The sender went away or broke the framing; nobody will read this answer.
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST.into_response()),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }
 
+/// Throws away the rest of a body that is refused, within bounds.
+async fn discard(chunks: &mut BodyDataStream) {
+    let all = async {
+        let mut read = 0;
+        while read < UNREAD_BODY
+            && let Some(Ok(chunk)) = chunks.next().await
+        {
+            read += chunk.len();
+        }
+    };
+    // Whoever sends more, or slower, sees its connection close.
+    let _ = tokio::time::timeout(UNREAD_TIME, all).await;
+}
+
 /// All of a body; nothing when it is larger than the limit. A body in one piece is not copied.
-async fn collect(stream: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut chunks = stream.into_data_stream();
+async fn collect(chunks: &mut BodyDataStream, limit: usize) -> Result<Option<Bytes>, axum::Error> {
     let Some(first) = chunks.next().await.transpose()? else {
         return Ok(Some(Bytes::new()));
     };

@@ -108,6 +108,10 @@ async fn bodies_and_answers_are_bounded() {
     let large = json!({"x": "y".repeat(LIMIT)});
     let error = client.post_json::<_, Value>("/v1/echo", &large, bounds()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Size);
+    // More than the buffers of a connection hold: the sender hears of the refusal all the same.
+    let larger = json!({"x": "y".repeat(8 * 1024 * 1024)});
+    let error = client.post_json::<_, Value>("/v1/echo", &larger, bounds()).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Size);
 
     // As much as is allowed passes, in many pieces.
     let most = json!({"x": "y".repeat(LIMIT - 8)});
