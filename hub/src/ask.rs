@@ -81,7 +81,7 @@ fn read_proposal(call: &Call, outcome: ToolOutcome) -> Reply {
     };
     match serde_json::from_value::<Answer>(structured) {
         Ok(answer) if answer.proposal.proposal_id == call.proposal_id => {
-            Reply::Proposal(Box::new(answer.proposal))
+            Reply::Proposal(Arc::new(answer.proposal))
         }
         Ok(_) => {
             let message = "the proposal carries another proposal's id";

@@ -84,7 +84,7 @@ impl Hub {
         match name {
             OperationName::NegotiateJob => {
                 let arguments: negotiate::NegotiateArguments = parse(arguments)?;
-                let prompt = arguments.prompt.clone();
+                let prompt = arguments.request.prompt.clone();
                 let view = self.negotiate_job(principal, arguments, caller).await?;
                 predecessor::view_value(view, prompt.as_deref(), self.now()).map_err(|e| unwritable(&e))
             }

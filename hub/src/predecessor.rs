@@ -2,6 +2,7 @@
 //! proposals and receipts, and the shapes that its client expects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::award::{Award, Receipt, ReceiptStatus};
 use protocol::call::Call;
@@ -149,7 +150,7 @@ pub fn read_proposal(call: &Call, outcome: &ToolOutcome) -> Reply {
         return Reply::missing(Outcome::BadSchema, ErrorCode::UpstreamBad, message);
     };
     match text::parse(text, call.proposal_id.clone()) {
-        Ok(proposal) => Reply::Proposal(Box::new(proposal)),
+        Ok(proposal) => Reply::Proposal(Arc::new(proposal)),
         Err(error) => Reply::missing(Outcome::BadSchema, ErrorCode::UpstreamBad, error.to_string()),
     }
 }
@@ -261,17 +262,18 @@ fn said(value: &Value) -> String {
 /// A negotiation as JSON with the predecessor's keys beside ours: `timestamp` and `user_prompt`, and
 /// in each proposal `type`, `data` and `status`, or `message` where there is none.
 pub fn view_value(
-    view: NegotiationView,
+    mut view: NegotiationView,
     prompt: Option<&str>,
     now: Timestamp,
 ) -> Result<Value, serde_json::Error> {
     let mut proposals = Map::with_capacity(view.proposals.len());
-    for (worker, reply) in &view.proposals {
-        let mut value = serde_json::to_value(reply)?;
+    // One after the other, so that a thousand proposals are not there twice.
+    for (worker, reply) in std::mem::take(&mut view.proposals) {
+        let mut value = serde_json::to_value(&reply)?;
         let Some(fields) = value.as_object_mut() else { continue };
         match reply {
             Reply::Proposal(proposal) => {
-                let data = json!({ "worker_id": worker, "proposal": text::render(proposal, None) });
+                let data = json!({ "worker_id": worker, "proposal": text::render(&proposal, None) });
                 fields.insert("type".to_owned(), json!("agentic_proposal"));
                 fields.insert("status".to_owned(), json!(data.to_string()));
                 fields.insert("data".to_owned(), data);
@@ -283,7 +285,7 @@ pub fn view_value(
         }
         proposals.insert(worker.to_string(), value);
     }
-    let mut value = serde_json::to_value(NegotiationView { proposals: BTreeMap::new(), ..view })?;
+    let mut value = serde_json::to_value(view)?;
     value["proposals"] = Value::Object(proposals);
     #[expect(clippy::cast_precision_loss, reason = "seconds with enough digits")]
     let seconds = now.as_millis() as f64 / 1000.0;

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use fold::advance_negotiation;
 pub use query::{Idempotent, JobFilter, NegotiationRow, WorkerRow};
 pub use writer::CommitTimes;
-use writer::{Message, Writer};
+use writer::{Message, Notes, Writer};
 
 /// Appends that may wait for the writer before further ones are refused.
 const QUEUE: usize = 4096;
@@ -119,6 +119,7 @@ pub struct Store {
 
 struct Inner {
     messages: mpsc::Sender<Message>,
+    notes: Arc<Notes>,
     readers: Vec<Mutex<Connection>>,
     next_reader: std::sync::atomic::AtomicUsize,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -148,7 +149,8 @@ impl Store {
         let readers = (0..2).map(|_| connect(&path).map(Mutex::new)).collect::<Result<Vec<_>, _>>()?;
         let times = Arc::new(CommitTimes::default());
         let (messages, inbox) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, inbox, times.clone())?;
+        let notes = Arc::new(Notes::default());
+        let writer = Writer::new(connection, inbox, notes.clone(), times.clone())?;
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -156,6 +158,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 messages,
+                notes,
                 readers,
                 next_reader: std::sync::atomic::AtomicUsize::new(0),
                 writer: Mutex::new(Some(writer)),
@@ -191,9 +194,7 @@ impl Store {
 
     /// Notes a call in the invocation log; it becomes durable with the next commit.
     pub fn note(&self, invocation: Invocation) {
-        if self.inner.messages.try_send(Message::Note(invocation)).is_err() {
-            tracing::warn!("the invocation log is behind; a row was dropped");
-        }
+        self.inner.notes.add(invocation);
     }
 
     /// Makes what was noted durable.

@@ -178,10 +178,10 @@ impl Round {
         let reply = self
             .proposals
             .entry(id(worker))
-            .or_insert(Reply::Proposal(Box::new(bare("prop-1", Verdict::Unknown))));
-        *reply = Reply::Proposal(Box::new(proposal));
+            .or_insert(Reply::Proposal(Arc::new(bare("prop-1", Verdict::Unknown))));
+        *reply = Reply::Proposal(Arc::new(proposal));
         match reply {
-            Reply::Proposal(proposal) => proposal,
+            Reply::Proposal(proposal) => Arc::make_mut(proposal),
             Reply::Missing(_) => unreachable!("just written"),
         }
     }

@@ -1,6 +1,7 @@
 //! A worker's answer to a call: verdict, factor scores, promises, claims, evidence, flags.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -222,7 +223,8 @@ pub struct ProviderCall {
 #[serde(untagged)]
 pub enum Reply {
     /// A well-formed proposal.
-    Proposal(Box<Proposal>),
+    // Shared: the flow, its events and the answer all carry it.
+    Proposal(Arc<Proposal>),
     /// No proposal.
     Missing(NoProposal),
 }

@@ -6,6 +6,7 @@
 //! the help of truth and trust stays as it found it: a liar does not win by being judged again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use intake::Vocabulary;
 use negotiation::evaluate::{EvaluationInput, evaluate};
@@ -222,7 +223,7 @@ fn read_legacy(name: &str, entry: &Value) -> Reply {
             protocol::text::parse(text.unwrap_or_default(), id).map_err(|error| error.to_string())
         });
     match proposal {
-        Ok(proposal) => Reply::Proposal(Box::new(proposal)),
+        Ok(proposal) => Reply::Proposal(Arc::new(proposal)),
         Err(why) => Reply::missing(Outcome::BadSchema, ErrorCode::UpstreamBad, why),
     }
 }

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use protocol::award::Receipt;
 use protocol::error::{ErrorBody, ErrorCode};
-use protocol::factor::FactorName;
 use protocol::ids::{Digest, JobId, NegotiationId, ProposalId, WorkerId};
 use protocol::job::{CommandSpec, Job, JobSpec, JobState, Observed};
 use protocol::negotiation::{Mode, Negotiation, NegotiationView, Stage};
 use protocol::proposal::Promises;
 use protocol::request::Request;
 use protocol::requirement::Requirement;
-use protocol::understanding::{Intent, Understanding};
-use protocol::units::{Number, Seconds};
+use protocol::understanding::Understanding;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,45 +24,21 @@ use crate::store::Idempotent;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DispatchArguments {
-    /// An earlier negotiation; then the request fields below are not used, except `job`.
+    /// An earlier negotiation; then of the request only `job` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negotiation_id: Option<NegotiationId>,
     /// One of its proposals, instead of the selected one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposal_id: Option<ProposalId>,
-    /// The need in plain language.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<String>,
-    /// The need as typed fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requirement: Option<Requirement>,
-    /// What to run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobSpec>,
-    /// What matters most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub intent: Option<Intent>,
-    /// How much each factor matters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<BTreeMap<FactorName, Number>>,
     /// Ask and award only this worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_id: Option<WorkerId>,
-    /// Ask only these workers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub workers: Vec<WorkerId>,
-    /// Selection strategies, tried in order until one chooses.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub strategies: Vec<String>,
-    /// Whether proposals carry the trace of provider calls.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub verbose: bool,
-    /// Seconds until the proposals are due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deadline_seconds: Option<Seconds>,
     /// 8 to 64 of `[A-Za-z0-9_-]`; the same key with the same arguments gives the same job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// What to find a place for.
+    #[serde(flatten)]
+    pub request: Request,
 }
 
 /// What became of it. Without a receipt nothing could run the work.
@@ -77,22 +51,6 @@ pub struct DispatchAnswer {
     pub receipt: Option<Receipt>,
     /// The job.
     pub job_id: Option<JobId>,
-}
-
-impl DispatchArguments {
-    fn request(&self) -> Request {
-        Request {
-            prompt: self.prompt.clone(),
-            requirement: self.requirement.clone(),
-            job: self.job.clone(),
-            intent: self.intent,
-            weights: self.weights.clone(),
-            workers: self.worker_id.iter().chain(&self.workers).cloned().collect(),
-            strategies: self.strategies.clone(),
-            deadline_seconds: self.deadline_seconds,
-            verbose: self.verbose,
-        }
-    }
 }
 
 /// What to run: what was stated, or the named software without a command line, which only a simulated
@@ -134,15 +92,16 @@ impl Hub {
                 negotiation
             }
             None => {
-                let mut request = arguments.request();
+                let mut request = arguments.request.clone();
+                request.workers.splice(0..0, arguments.worker_id.clone());
                 intake::check(&request)?;
                 let understanding = intake::understand(&request, &self.vocabulary(), self.now());
                 // The call names the job, so that what runs is what was offered on.
-                request.job = Some(job_of(arguments.job.as_ref(), &understanding)?);
+                request.job = Some(job_of(arguments.request.job.as_ref(), &understanding)?);
                 self.negotiate(principal, request, Mode::Negotiate, true, caller).await?
             }
         };
-        let job = job_of(arguments.job.as_ref(), &negotiation.understanding)?;
+        let job = job_of(arguments.request.job.as_ref(), &negotiation.understanding)?;
         let worker = named_worker(&negotiation, arguments.proposal_id.as_ref())?;
         let chosen = negotiation.selection.as_ref().and_then(|selection| selection.worker_id.clone());
         if worker.is_none() && chosen.is_none() {

@@ -12,18 +12,17 @@ use negotiation::trust::{as_of, availability_evidence, claim_evidence};
 use protocol::call::{Call, JobOutline};
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::evaluation::{Evaluation, Reason, Selection};
-use protocol::factor::{Factor, FactorName};
+use protocol::factor::Factor;
 use protocol::facts::{Allocation, Facts};
 use protocol::fleet::WorkerState;
 use protocol::ids::{NegotiationId, ProposalId, WorkerId};
-use protocol::job::JobSpec;
 use protocol::negotiation::{Mode, Negotiation, NegotiationView, Stage};
 use protocol::proposal::{ReasonCode, Reply};
 use protocol::request::Request;
 use protocol::requirement::Requirement;
 use protocol::trust::{TrustEvidence, TrustRecord};
-use protocol::understanding::{Intent, Weights};
-use protocol::units::{Number, Seconds, Timestamp};
+use protocol::understanding::Weights;
+use protocol::units::{Seconds, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,24 +44,9 @@ const DEADLINES: std::ops::RangeInclusive<f64> = 0.1..=600.0;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NegotiateArguments {
-    /// The need in plain language.
-    pub prompt: Option<String>,
-    /// The need as typed fields; each given field replaces what the text says about it.
-    pub requirement: Option<Requirement>,
-    /// What to run.
-    pub job: Option<JobSpec>,
-    /// What matters most.
-    pub intent: Option<Intent>,
-    /// How much each factor matters, instead of an intent's weights.
-    pub weights: Option<BTreeMap<FactorName, Number>>,
-    /// Ask only these workers.
-    pub workers: Vec<WorkerId>,
-    /// Selection strategies, tried in order until one chooses.
-    pub strategies: Vec<String>,
-    /// Seconds until the answer is due, from 0.1 to 600; 10 when absent.
-    pub deadline_seconds: Option<Seconds>,
-    /// Whether proposals carry the trace of provider calls.
-    pub verbose: bool,
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
     /// `satisfy` asks only, `select` also chooses (the default).
     pub mode: Option<AskMode>,
     /// Whether workers keep capacity for their proposals, for a dispatch_job that follows.
@@ -77,24 +61,6 @@ pub enum AskMode {
     Satisfy,
     /// Ask and choose.
     Select,
-}
-
-impl NegotiateArguments {
-    /// The request in them.
-    #[must_use]
-    pub fn into_request(self) -> Request {
-        Request {
-            prompt: self.prompt,
-            requirement: self.requirement,
-            job: self.job,
-            intent: self.intent,
-            weights: self.weights,
-            workers: self.workers,
-            strategies: self.strategies,
-            deadline_seconds: self.deadline_seconds,
-            verbose: self.verbose,
-        }
-    }
 }
 
 /// Choose again.
@@ -156,7 +122,7 @@ impl Hub {
             Some(AskMode::Select) | None => Mode::Select,
         };
         let hold = arguments.hold;
-        let negotiation = self.negotiate(principal, arguments.into_request(), mode, hold, caller).await?;
+        let negotiation = self.negotiate(principal, arguments.request, mode, hold, caller).await?;
         Ok(NegotiationView::from(negotiation))
     }
 
@@ -427,7 +393,7 @@ fn factors(requirement: &Requirement, weights: &Weights) -> Vec<Factor> {
 fn marked(mut negotiation: Negotiation) -> Negotiation {
     for (worker, reply) in &mut negotiation.proposals {
         if let (Reply::Proposal(proposal), Some(judged)) = (reply, negotiation.evaluations.get(worker)) {
-            negotiation::audit::mark_verified(proposal, &judged.audit);
+            negotiation::audit::mark_verified(Arc::make_mut(proposal), &judged.audit);
         }
     }
     negotiation

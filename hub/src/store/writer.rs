@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use protocol::event::{Event, StoredEvent};
@@ -17,6 +17,9 @@ use super::{Invocation, StoreError};
 /// Appends that one transaction takes at most.
 const BATCH: usize = 512;
 
+/// Notes that wait at most; the hub has them written twice a second.
+const MOST_NOTES: usize = 65_536;
+
 /// What the writer is asked to do.
 pub enum Message {
     /// Store events.
@@ -27,8 +30,6 @@ pub enum Message {
         idempotent: Option<Idempotent>,
         reply: oneshot::Sender<Result<Vec<StoredEvent>, StoreError>>,
     },
-    /// Note a call.
-    Note(Invocation),
     /// Commit what was noted.
     Flush(oneshot::Sender<()>),
     /// Commit and end.
@@ -56,11 +57,43 @@ impl CommitTimes {
     }
 }
 
+/// Calls that are noted and not written yet. They wait beside the queue, not in it: a thousand notes a
+/// second wake nobody.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: Vec<Invocation>,
+    dropped: usize,
+}
+
+impl Notes {
+    /// Takes a note; one too many is counted instead.
+    pub fn add(&self, invocation: Invocation) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.rows.len() < MOST_NOTES {
+            waiting.rows.push(invocation);
+        } else {
+            waiting.dropped += 1;
+        }
+    }
+
+    fn take(&self) -> Vec<Invocation> {
+        let Waiting { rows, dropped } =
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if dropped > 0 {
+            tracing::warn!(dropped, "the invocation log was behind; rows were dropped");
+        }
+        rows
+    }
+}
+
 pub struct Writer {
     connection: Connection,
     inbox: mpsc::Receiver<Message>,
     next_sequence: u64,
-    notes: Vec<Invocation>,
+    notes: Arc<Notes>,
     times: Arc<CommitTimes>,
 }
 
@@ -70,12 +103,13 @@ impl Writer {
     pub fn new(
         connection: Connection,
         inbox: mpsc::Receiver<Message>,
+        notes: Arc<Notes>,
         times: Arc<CommitTimes>,
     ) -> Result<Self, StoreError> {
         let last: Option<u64> =
             connection.query_row("SELECT max(sequence) FROM event", [], |row| row.get(0))?;
         let next_sequence = last.unwrap_or(0) + 1;
-        Ok(Self { connection, inbox, next_sequence, notes: Vec::new(), times })
+        Ok(Self { connection, inbox, next_sequence, notes, times })
     }
 
     pub fn run(mut self) {
@@ -103,14 +137,13 @@ impl Writer {
                 Message::Append { owner, at, events, idempotent, reply } => {
                     appends.push((owner, at, events, idempotent, reply));
                 }
-                Message::Note(invocation) => self.notes.push(invocation),
                 Message::Flush(done) => flushes.push(done),
                 Message::Stop(done) => stops.push(done),
             }
         }
         if !appends.is_empty() {
             self.commit_appends(appends);
-        } else if !flushes.is_empty() || !stops.is_empty() || self.notes.len() >= BATCH {
+        } else {
             self.commit_notes();
         }
         for done in flushes.into_iter().chain(stops.drain(..).inspect(|_| self.inbox.close())) {
@@ -132,7 +165,7 @@ impl Writer {
     ) {
         let begun = Instant::now();
         let mut next = self.next_sequence;
-        let notes = std::mem::take(&mut self.notes);
+        let notes = self.notes.take();
         let mut answers: Vec<Answer> = Vec::with_capacity(appends.len());
         let mut failed = Vec::new();
         let result = self.connection.transaction().map_err(StoreError::from).and_then(|mut transaction| {
@@ -187,10 +220,10 @@ impl Writer {
     }
 
     fn commit_notes(&mut self) {
-        if self.notes.is_empty() {
+        let notes = self.notes.take();
+        if notes.is_empty() {
             return;
         }
-        let notes = std::mem::take(&mut self.notes);
         let result = self.connection.transaction().map_err(StoreError::from).and_then(|transaction| {
             insert_notes(&transaction, &notes)?;
             Ok(transaction.commit()?)

@@ -1,5 +1,7 @@
 //! Scores, ranks and what must not move them.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use protocol::facts::{Flag, FlagKind};
 use protocol::proposal::{Constraint, FactorScore, ProviderCall, ReasonCode, Verdict};
@@ -97,6 +99,7 @@ fn a_score_of_the_sites_own_making_is_not_read() {
     let unaudited = round.evaluate();
     for reply in round.proposals.values_mut() {
         if let Reply::Proposal(proposal) = reply {
+            let proposal = Arc::make_mut(proposal);
             for score in proposal.factors.values_mut() {
                 score.score = Number::from(2);
                 score.verified = true;
@@ -212,6 +215,7 @@ fn scramble_all(round: &mut Round, salt: u64) {
     for reply in round.proposals.values_mut() {
         match reply {
             Reply::Proposal(proposal) => {
+                let proposal = Arc::make_mut(proposal);
                 scramble(&mut proposal.reasoning, salt);
                 for score in proposal.factors.values_mut() {
                     scramble(&mut score.reason, salt);

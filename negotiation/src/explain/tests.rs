@@ -1,5 +1,7 @@
 //! Explanations of small markets, and that what they say would have happened does happen.
 
+use std::sync::Arc;
+
 use protocol::evaluation::{AuditMode, Reason};
 use protocol::factor::FactorName;
 use protocol::facts::{Flag, FlagKind};
@@ -90,6 +92,7 @@ fn a_cost_below_the_named_one_puts_the_loser_first() {
     for (price, wins) in [(value.get() * 0.99, true), (value.get() * 1.01, false)] {
         let mut cheaper = round.clone();
         if let Some(Reply::Proposal(proposal)) = cheaper.proposals.get_mut(&id("second")) {
+            let proposal = Arc::make_mut(proposal);
             proposal.promises.cost_usd = Some(protocol::units::Usd::saturating(price));
             if let Some(score) = proposal.factors.get_mut(&FactorName::Cost) {
                 score.value = Number::saturating(price);

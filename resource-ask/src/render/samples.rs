@@ -1,6 +1,7 @@
 //! Protocol values for the tests of the tables: a small fleet with every kind of answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use negotiation::explain::{Explanation, WhatIf, explain};
 use protocol::artifact::{Artifact, ArtifactType};
@@ -129,7 +130,7 @@ fn reason(code: ReasonCode, wanted: &str, had: &str) -> Reason {
 }
 
 fn reply(name: &str, verdict: Verdict, promises: Promises) -> Reply {
-    Reply::Proposal(Box::new(Proposal {
+    Reply::Proposal(Arc::new(Proposal {
         proposal_id: ProposalId::parse(format!("prop-{name}")).unwrap(),
         verdict,
         factors: BTreeMap::new(),

@@ -13,7 +13,7 @@ use crate::counters::together;
 use crate::harness::Fleet;
 use crate::report::{Report, Target, quantile};
 
-const CLIENTS: usize = 16;
+pub const CLIENTS: usize = 16;
 /// Workers whose tools are called.
 const CALLED: usize = 4;
 /// How long each of the turns takes.
@@ -37,14 +37,14 @@ pub async fn call(link: &Arc<dyn Link>, tool: &str, arguments: Value) -> Value {
 }
 
 /// The URL and the name of some workers.
-async fn workers(fleet: &Fleet) -> Vec<(String, String)> {
+pub async fn workers(fleet: &Fleet) -> Vec<(String, String)> {
     let status = call(&link(&fleet.url), "get_fleet_status", json!({})).await;
     let members = status["workers"].as_array().expect("a list").iter();
     let member = |member: &Value| {
         let text = |key: &str| member[key].as_str().unwrap_or_else(|| panic!("{key}: {member}")).to_owned();
         (text("url"), text("name"))
     };
-    members.take(CALLED).map(member).collect()
+    members.map(member).collect()
 }
 
 /// Measures one client's calls, and those of many at once.
@@ -113,7 +113,7 @@ async fn many_clients(fleet: &Fleet, workers: &[(String, String)], rounds: usize
 }
 
 /// All clients call for a while; how many calls in how many seconds.
-async fn turn(clients: &[(Arc<dyn Link>, String)]) -> (f64, f64) {
+pub async fn turn(clients: &[(Arc<dyn Link>, String)]) -> (f64, f64) {
     let begun = Instant::now();
     let mut lanes = tokio::task::JoinSet::new();
     for (link, tool) in clients {

@@ -19,6 +19,7 @@ mod harness;
 mod asking;
 mod calling;
 mod counters;
+mod predecessor;
 mod report;
 mod starting;
 
@@ -71,6 +72,9 @@ fn main() {
         }
         if options.wants("calls") {
             calling::measure(options.rounds.unwrap_or(3), &mut report).await;
+        }
+        if options.wants("predecessor") {
+            predecessor::measure(options.rounds.unwrap_or(5), &mut report).await;
         }
     });
     if options.json {

@@ -1,6 +1,7 @@
 //! The steps of one negotiation, and its samples.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::award::{Receipt, ReceiptStatus};
 use protocol::error::{ErrorBody, ErrorCode};
@@ -31,7 +32,7 @@ pub fn held(worker: &WorkerId) -> Proposal {
 }
 
 pub fn replied(worker: &WorkerId) -> FlowEvent {
-    FlowEvent::Replied { worker_id: worker.clone(), reply: Reply::Proposal(Box::new(held(worker))) }
+    FlowEvent::Replied { worker_id: worker.clone(), reply: Reply::Proposal(Arc::new(held(worker))) }
 }
 
 pub fn negotiation() -> Negotiation {
@@ -260,7 +261,7 @@ fn a_late_proposal_is_counted_and_its_hold_released() {
 #[test]
 fn an_answer_of_an_earlier_round_does_not_count() {
     let mut played = Played::opened(None);
-    let foreign = Reply::Proposal(Box::new(bare("prop-of-yesterday", Verdict::Ready)));
+    let foreign = Reply::Proposal(Arc::new(bare("prop-of-yesterday", Verdict::Ready)));
     played.feed(FlowEvent::Replied { worker_id: id("a"), reply: foreign });
     assert_eq!((played.flow.late(), played.flow.replies().len()), (1, 0));
 }
