@@ -54,6 +54,8 @@ Examples:
   mcpserver start --transport stdio                        this machine's read tools for an MCP client
 
 Without --hub and --join it is a worker alone: its read tools are served, and nobody can submit to it.
+SIGTERM or Ctrl-C ends it in order. A worker that gets SIGUSR1 is drained: it is asked for no more work
+and what runs goes on; SIGUSR2 has it take work again.
 This version serves loopback only; reach it from elsewhere through an SSH tunnel.
 
 {}", exit::table()))]

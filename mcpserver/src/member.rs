@@ -107,6 +107,11 @@ impl Member {
         }
     }
 
+    /// Takes no more work, or takes work again.
+    pub fn drain(&self, draining: bool) {
+        self.membership.drain(draining);
+    }
+
     /// Leaves the hub, if it was joined, then stops. Work at a real workload manager goes on.
     pub async fn leave(&self) {
         let beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,4 +1,5 @@
-//! The end of the process: SIGTERM, SIGINT and SIGHUP ask for it, a second one insists.
+//! What a process is told from outside: SIGTERM, SIGINT and SIGHUP ask it to end, a second one insists;
+//! SIGUSR1 has a worker take no more work, SIGUSR2 has it take work again.
 
 use std::time::Duration;
 
@@ -25,6 +26,28 @@ pub fn shutdown() -> Result<CancellationToken, Failure> {
         std::process::exit(Exit::Done as i32);
     });
     Ok(token)
+}
+
+/// Tells when a worker is drained and when it takes work again.
+pub struct Drain {
+    drain: Signal,
+    resume: Signal,
+}
+
+impl Drain {
+    /// Listens from now on.
+    pub fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::Start);
+        Ok(Self { drain: listen(SignalKind::user_defined1())?, resume: listen(SignalKind::user_defined2())? })
+    }
+
+    /// Whether the worker is to drain from now on.
+    pub async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.drain.recv() => true,
+            _ = self.resume.recv() => false,
+        }
+    }
 }
 
 struct Asked {

@@ -28,6 +28,7 @@ use crate::listen::{Listening, Server};
 use crate::member::{Member, Way};
 use crate::plan::{HubPlan, JoinPlan, Plan, WorkerPlan};
 use crate::routes::{self, Ready};
+use crate::signals::Drain;
 use crate::{say, site};
 
 /// How long requests in progress may take at the end, before the hub stops and after it has stopped. What
@@ -305,6 +306,7 @@ async fn run_member(
     let (own_url, guard) = reached_at(&listening, &plan.path, join.public_url.as_deref())?;
     let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: &own_url };
     let running = RunningMember::prepare(&plan, way).await?;
+    let mut drain = Drain::listen()?;
     let (streams, ready) = (CancellationToken::new(), Ready::default());
     let router = running
         .router(&plan, &plan.path, guard.clone(), streams.clone())
@@ -319,7 +321,16 @@ async fn run_member(
     };
     if joined.is_ok() {
         ready.set(true);
-        shutdown.cancelled().await;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                draining = drain.next() => {
+                    running.member.drain(draining);
+                    let what = if draining { "takes no more work" } else { "takes work again" };
+                    say(&format!("worker {} {what}", plan.id));
+                }
+            }
+        }
         ready.set(false);
     }
     // The hub hears of it first, and gives no more work; then there is nobody left to answer.

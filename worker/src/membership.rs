@@ -15,6 +15,7 @@ use protocol::join::{
 };
 use protocol::signature::{HEADER_SIGNATURE, HUB_SENDER, RequestParts, SigningKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::admission::{Admission, Incoming, Rejection};
 use transport::connect::{BadUrl, Connector, Credentials, Target};
@@ -72,6 +73,7 @@ pub struct Membership {
     join_key: JoinKey,
     registration: Registration,
     hub_key: Arc<OnceLock<String>>,
+    draining: watch::Sender<bool>,
 }
 
 impl Membership {
@@ -102,6 +104,7 @@ impl Membership {
             join_key: JoinKey::derive(secret),
             registration,
             hub_key: Arc::default(),
+            draining: watch::Sender::new(false),
         }
     }
 
@@ -115,6 +118,11 @@ impl Membership {
     /// says anything about itself.
     pub fn expect_hub(&self, key: String) {
         let _ = self.hub_key.set(key);
+    }
+
+    /// Takes no more work, or takes work again; the hub hears of it at once. What runs goes on.
+    pub fn drain(&self, draining: bool) {
+        self.draining.send_replace(draining);
     }
 
     /// Who may call the worker: its hub, by signature, and on this machine anybody, who then can only
@@ -199,9 +207,16 @@ impl Membership {
     pub async fn keep(&self, accepted: &JoinAccepted) {
         let every = Duration::from_secs_f64(accepted.heartbeat_seconds.get().clamp(0.1, 3600.0));
         let mut pause = every;
+        let mut drained = self.draining.subscribe();
+        if *drained.borrow() {
+            // Drained before there was anybody to tell.
+            drained.mark_changed();
+        }
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.jittered(pause)) => {}
+                // The sender lives as long as this membership.
+                _ = drained.changed() => {}
                 () = self.worker.stopping().cancelled() => return,
             }
             pause = match self.beat().await {
@@ -235,7 +250,7 @@ impl Membership {
         let Some(hub) = self.worker.hub() else { return Ok(()) };
         let beat = Heartbeat {
             boot_id: self.registration.boot_id.clone(),
-            draining: false,
+            draining: *self.draining.borrow(),
             attempts: self.worker.open_attempts(),
         };
         let bounds = Bounds::new(Instant::now() + MESSAGE_TIME, ANSWER_LIMIT);

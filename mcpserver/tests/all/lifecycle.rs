@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::running::{Running, SECRET, await_body, command, get, outcome};
@@ -123,6 +124,21 @@ fn a_worker_waits_for_its_hub() {
     let arguments = ["start", "--hub", "--hub-secret", SECRET, "--data-dir", "hub", "--port", port];
     let _hub = Running::start(home.path(), &arguments);
     worker.line_with("joined");
+}
+
+#[test]
+fn a_drained_worker_is_shown_as_such_until_it_takes_work_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (_hub, url) = Running::hub(home.path(), &[]);
+    let mut worker = join(home.path(), &url, "lab", &["--mock", "hpc"]);
+    worker.line_with("joined");
+    worker.signal(Signal::SIGUSR1);
+    worker.line_with("takes no more work");
+    await_body(&url, "/workers", |body| body.contains("\"draining\""));
+    worker.signal(Signal::SIGUSR2);
+    worker.line_with("takes work again");
+    await_body(&url, "/workers", |body| body.contains("\"online\""));
+    assert_ends(worker);
 }
 
 #[test]

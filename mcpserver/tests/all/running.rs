@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that should take moments.
@@ -105,8 +105,7 @@ impl Running {
     /// Sends SIGTERM; the exit code and how long the end took.
     pub fn terminate(mut self) -> (i32, Duration) {
         let started = Instant::now();
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(nix::sys::signal::Signal::SIGTERM);
         (self.wait(), started.elapsed())
     }
 
@@ -116,17 +115,24 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     /// Waits for its end; the exit code.
     pub fn wait(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
+        // Its error stream ends with it.
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                self.said.extend(self.lines.iter());
-                return status.code().unwrap_or(-1);
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.said.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; it said: {:#?}", self.said),
             }
-            assert!(Instant::now() < deadline, "it does not end; it said: {:#?}", self.said);
-            std::thread::sleep(Duration::from_millis(10));
         }
+        self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
 

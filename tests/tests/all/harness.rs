@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -103,13 +103,15 @@ impl Running {
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
+        // Its error stream ends with it.
         loop {
-            if let Some(status) = self.child.try_wait().expect("its status") {
-                return status;
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; it said: {:#?}", self.seen),
             }
-            assert!(Instant::now() < deadline, "it does not end; it said: {:#?}", self.seen);
-            std::thread::sleep(Duration::from_millis(10));
         }
+        self.child.wait().expect("its status")
     }
 }
 
