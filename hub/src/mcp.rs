@@ -2,7 +2,7 @@
 //! passed through unchanged.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::error::{ErrorBody, ErrorCode};
@@ -19,7 +19,6 @@ use transport::sender::Sender;
 use crate::hub::Hub;
 use crate::operations::{Caller, Operation, OperationName, operations};
 use crate::principal::{Principal, Scope};
-use crate::store::Invocation;
 
 /// How long a worker's tool may take: below what clients give a call.
 const PROXY_SECONDS: u64 = 55;
@@ -88,11 +87,6 @@ impl HubHost {
         };
         let reads = tool.annotations.read_only == Some(true);
         let needed = if reads { Scope::Negotiate } else { Scope::Dispatch };
-        if !principal.may(needed) {
-            return Err(ErrorBody::new(ErrorCode::Scope, format!("{name} needs the scope {needed:?}")));
-        }
-        let begun = Instant::now();
-        let at = self.hub.now();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(PROXY_SECONDS);
         let mut options = CallOptions::until(deadline);
         let forwarding = context.progress.is_wanted().then(|| {
@@ -105,22 +99,21 @@ impl HubHost {
                 }
             })
         });
-        let digest = Digest::of(Value::Object(arguments.clone()).to_string().as_bytes()).to_string();
-        let result = tokio::select! {
-            result = member.link.call(&tool.name, &arguments, options) => result.map_err(|error| error.body()),
-            () = context.cancelled.cancelled() => Err(ErrorBody::new(ErrorCode::Cancelled, "the call was cancelled")),
+        let digest = Digest::of(serde_json::to_string(&arguments).unwrap_or_default().as_bytes());
+        let work = async {
+            tokio::select! {
+                result = member.link.call(&tool.name, &arguments, options) => {
+                    result.map_err(|error| error.body())
+                }
+                () = context.cancelled.cancelled() => {
+                    Err(ErrorBody::new(ErrorCode::Cancelled, "the call was cancelled"))
+                }
+            }
         };
+        let result = self.hub.pass(principal, name, needed, digest, work).await;
         if let Some(forwarding) = forwarding {
             let _ = forwarding.await;
         }
-        self.hub.store().note(Invocation {
-            at,
-            principal: principal.id.clone(),
-            operation: name.to_owned(),
-            digest,
-            outcome: result.as_ref().map_or_else(|error| error.code.to_string(), |_| "OK".to_owned()),
-            microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
         Ok(result.unwrap_or_else(|error| ToolOutcome::failed(&error)))
     }
 }
@@ -229,6 +222,7 @@ fn summary(id: OperationName, value: &Value) -> String {
         OperationName::GetJobLogs => text(&value["text"]),
         OperationName::GetFleetStatus => format!("{} workers", count("workers")),
         OperationName::ExplainNegotiation
+        | OperationName::GetNegotiation
         | OperationName::ListNegotiations
         | OperationName::ListJobs
         | OperationName::ListArtifacts

@@ -23,7 +23,7 @@ pub use table::{Operation, OperationName, operation, operations};
 
 use crate::hub::Hub;
 use crate::predecessor;
-use crate::principal::Principal;
+use crate::principal::{Principal, Scope};
 use crate::store::Invocation;
 
 /// What goes with a call beside its arguments.
@@ -45,6 +45,33 @@ impl Caller {
 }
 
 impl Hub {
+    /// The door itself: checks the scope, does the work, and notes who called what with which outcome.
+    pub(crate) async fn pass<T>(
+        &self,
+        principal: &Principal,
+        operation: &str,
+        scope: Scope,
+        digest: Digest,
+        work: impl Future<Output = Result<T, ErrorBody>>,
+    ) -> Result<T, ErrorBody> {
+        let begun = Instant::now();
+        let at = self.now();
+        let result = if principal.may(scope) {
+            work.await
+        } else {
+            Err(ErrorBody::new(ErrorCode::Scope, format!("{operation} needs the scope {scope:?}")))
+        };
+        self.store().note(Invocation {
+            at,
+            principal: principal.id.clone(),
+            operation: operation.to_owned(),
+            digest: digest.to_string(),
+            outcome: result.as_ref().map_or_else(|error| error.code.to_string(), |_| "OK".to_owned()),
+            microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        result
+    }
+
     /// Runs an operation for a principal.
     pub async fn invoke(
         &self,
@@ -53,25 +80,10 @@ impl Hub {
         arguments: Value,
         caller: &Caller,
     ) -> Result<Value, ErrorBody> {
-        let begun = Instant::now();
-        let at = self.now();
-        let digest = Digest::of(arguments.to_string().as_bytes()).to_string();
+        let digest = Digest::of(arguments.to_string().as_bytes());
         let operation = operation(name);
-        let result = if principal.may(operation.scope) {
-            self.run(principal, name, arguments, caller).await
-        } else {
-            let message = format!("{} needs the scope {:?}", operation.name, operation.scope);
-            Err(ErrorBody::new(ErrorCode::Scope, message))
-        };
-        self.store().note(Invocation {
-            at,
-            principal: principal.id.clone(),
-            operation: operation.name.to_owned(),
-            digest,
-            outcome: result.as_ref().map_or_else(|error| error.code.to_string(), |_| "OK".to_owned()),
-            microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-        });
-        result
+        let work = self.run(principal, name, arguments, caller);
+        self.pass(principal, operation.name, operation.scope, digest, work).await
     }
 
     async fn run(
@@ -94,6 +106,9 @@ impl Hub {
             }
             OperationName::ExplainNegotiation => {
                 answer(self.explain_negotiation(principal, parse(arguments)?).await?)
+            }
+            OperationName::GetNegotiation => {
+                answer(self.get_negotiation(principal, parse(arguments)?).await?)
             }
             OperationName::ListNegotiations => {
                 answer(self.list_negotiations(principal, parse(arguments)?).await?)

@@ -1,13 +1,12 @@
-//! Why each worker won or lost, and what would have changed it: as data, and as text for people.
+//! Why each worker won or lost, and what would have changed it: as data, which
+//! a client puts into words.
 //!
 //! Everything comes from the stored negotiation, so an old decision can be explained as it was made.
 //! What would have changed it is exact for the `weighted` strategy: the final score is a product, so
 //! the factor value, trust or missing flag that closes the gap to the first can be solved for.
 
-mod text;
 mod what_if;
 
-pub use text::{render, render_worker};
 pub use what_if::WhatIf;
 
 use std::collections::BTreeMap;

@@ -197,6 +197,18 @@ pub enum FlagKind {
     Preemptible,
 }
 
+impl std::fmt::Display for FlagKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Maintenance => "maintenance",
+            Self::Rebuilding => "rebuilding",
+            Self::Degraded => "degraded",
+            Self::QuotaNear => "quota-near",
+            Self::Preemptible => "preemptible",
+        })
+    }
+}
+
 /// Where a fact came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {

@@ -85,6 +85,14 @@ pub struct ExplainArguments {
     pub worker_id: Option<WorkerId>,
 }
 
+/// Names a negotiation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NegotiationArguments {
+    /// The negotiation.
+    pub negotiation_id: NegotiationId,
+}
+
 /// Which negotiations to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -329,6 +337,14 @@ impl Hub {
         let found = self.store().negotiation(principal.sees(), id.clone()).await.map_err(|e| e.outward())?;
         let missing = || ErrorBody::new(ErrorCode::NotFound, format!("there is no negotiation {id}"));
         found.map(marked).ok_or_else(missing)
+    }
+
+    pub(super) async fn get_negotiation(
+        &self,
+        principal: &Principal,
+        arguments: NegotiationArguments,
+    ) -> Result<Negotiation, ErrorBody> {
+        self.find_negotiation(principal, &arguments.negotiation_id).await
     }
 
     pub(super) async fn select_job(

@@ -11,7 +11,8 @@ use super::dispatch::{DispatchAnswer, DispatchArguments};
 use super::fleet::{FleetArguments, FleetStatus, Items, Trust};
 use super::jobs::{JobArguments, JobList, JobsArguments, LogAnswer, LogArguments, WaitArguments};
 use super::negotiate::{
-    ExplainArguments, NegotiateArguments, NegotiationList, NegotiationsArguments, SelectArguments,
+    ExplainArguments, NegotiateArguments, NegotiationArguments, NegotiationList, NegotiationsArguments,
+    SelectArguments,
 };
 use crate::principal::Scope;
 
@@ -26,6 +27,8 @@ pub enum OperationName {
     DispatchJob,
     /// Why each worker won or lost.
     ExplainNegotiation,
+    /// One negotiation.
+    GetNegotiation,
     /// Past negotiations.
     ListNegotiations,
     /// One job.
@@ -108,7 +111,7 @@ static TABLE: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     use OperationName as Name;
     use protocol::artifact::Artifact;
     use protocol::job::Job;
-    use protocol::negotiation::NegotiationView;
+    use protocol::negotiation::{Negotiation, NegotiationView};
     vec![
         entry::<NegotiateArguments, NegotiationView>(
             Name::NegotiateJob,
@@ -144,6 +147,12 @@ static TABLE: LazyLock<Vec<Operation>> = LazyLock::new(|| {
             Scope::Read,
             "Why each worker won or lost a negotiation: gates with wanted and had, contributions of each \
              factor, adjustments, trust, and what would have changed the outcome.",
+        ),
+        entry::<NegotiationArguments, Negotiation>(
+            Name::GetNegotiation,
+            "get_negotiation",
+            Scope::Read,
+            "One negotiation with everything that was asked, answered, judged and chosen in it.",
         ),
         entry::<NegotiationsArguments, NegotiationList>(
             Name::ListNegotiations,

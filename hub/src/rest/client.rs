@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use protocol::artifact::{Artifact, ArtifactType};
 use protocol::error::{ErrorBody, ErrorCode};
-use protocol::ids::ArtifactId;
+use protocol::ids::{ArtifactId, Digest};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio_util::io::ReaderStream;
@@ -82,10 +82,9 @@ pub async fn negotiate(State(hub): State<Hub>, Extension(sender): Extension<Send
 pub async fn negotiation(
     State(hub): State<Hub>,
     Extension(sender): Extension<Sender>,
-    Path(id): Path<protocol::ids::NegotiationId>,
+    Path(id): Path<String>,
 ) -> Answer {
-    let found = hub.find_negotiation(principal(&sender)?, &id).await?;
-    Ok(Json(json!(found)))
+    run(&hub, &sender, OperationName::GetNegotiation, json!({"negotiation_id": id})).await
 }
 
 pub async fn explanation(
@@ -185,19 +184,20 @@ pub async fn upload(
     stream: Body,
 ) -> Result<Json<Artifact>, Failure> {
     let principal = principal(&sender)?;
-    if !principal.may(Scope::Negotiate) {
-        return Err(ErrorBody::new(ErrorCode::Scope, "an upload needs the scope Negotiate").into());
-    }
     let name = query.name;
-    let plain = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\\']) && name != "..";
-    if !plain || name.chars().any(char::is_control) {
-        let message = "name must be a file name of 1 to 255 bytes without a path";
-        return Err(ErrorBody::new(ErrorCode::Field, message).into());
-    }
-    let temporary = format!("{:032x}", hub.draw());
-    let (digest, size) = hub.files().store(&temporary, None, stream.into_data_stream()).await?;
-    let artifact_type = query.artifact_type.unwrap_or(ArtifactType::Data);
-    Ok(Json(hub.register_upload(principal, name, artifact_type, digest, size).await?))
+    let digest = Digest::of(name.as_bytes());
+    let work = async {
+        let plain = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\\']) && name != "..";
+        if !plain || name.chars().any(char::is_control) {
+            let message = "name must be a file name of 1 to 255 bytes without a path";
+            return Err(ErrorBody::new(ErrorCode::Field, message));
+        }
+        let temporary = format!("{:032x}", hub.draw());
+        let (digest, size) = hub.files().store(&temporary, None, stream.into_data_stream()).await?;
+        let artifact_type = query.artifact_type.unwrap_or(ArtifactType::Data);
+        hub.register_upload(principal, name.clone(), artifact_type, digest, size).await
+    };
+    Ok(Json(hub.pass(principal, "upload_artifact", Scope::Negotiate, digest, work).await?))
 }
 
 /// The bytes of an artifact.
@@ -206,8 +206,14 @@ pub async fn content(
     Extension(sender): Extension<Sender>,
     Path(id): Path<ArtifactId>,
 ) -> Result<Response, Failure> {
-    let artifact = hub.find_artifact(principal(&sender)?, &id).await?;
-    let file = hub.files().open_artifact(&artifact.digest).await?;
+    let principal = principal(&sender)?;
+    let digest = Digest::of(id.as_str().as_bytes());
+    let work = async {
+        let artifact = hub.find_artifact(principal, &id).await?;
+        let file = hub.files().open_artifact(&artifact.digest).await?;
+        Ok((artifact, file))
+    };
+    let (artifact, file) = hub.pass(principal, "read_artifact", Scope::Read, digest, work).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, artifact.size_bytes.to_string()),
@@ -259,6 +265,7 @@ pub async fn openapi() -> Json<Value> {
         ("get", "/workers", "get_fleet_status"),
         ("get", "/negotiations", "list_negotiations"),
         ("post", "/negotiations", "negotiate_job"),
+        ("get", "/negotiations/{id}", "get_negotiation"),
         ("get", "/negotiations/{id}/explanation", "explain_negotiation"),
         ("get", "/jobs", "list_jobs"),
         ("post", "/jobs", "dispatch_job"),

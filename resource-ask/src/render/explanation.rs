@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use negotiation::explain::{Explanation, Standing, WhatIf, WorkerExplanation};
 use protocol::evaluation::AuditResult;
-use protocol::facts::FlagKind;
 use protocol::ids::WorkerId;
 use protocol::proposal::Verdict;
 use protocol::units::{Seconds, Usd};
@@ -15,18 +14,6 @@ use super::text;
 
 /// How many workers are explained at once; each can be asked for by name.
 const SHOWN: usize = 20;
-
-/// The name of a stated problem.
-#[must_use]
-pub const fn flag_name(flag: FlagKind) -> &'static str {
-    match flag {
-        FlagKind::Maintenance => "maintenance",
-        FlagKind::Rebuilding => "rebuilding",
-        FlagKind::Degraded => "degraded",
-        FlagKind::QuotaNear => "quota-near",
-        FlagKind::Preemptible => "preemptible",
-    }
-}
 
 /// Workers in the order in which they are explained: the chosen one, the others by rank, then those
 /// that failed, then those that were not asked.
@@ -170,7 +157,7 @@ fn write_score(out: &mut dyn Write, screen: &Screen, worker: &WorkerExplanation)
     for adjustment in &worker.adjustments {
         formula.push_str(&format!(
             " × {} {} ({})",
-            flag_name(adjustment.flag),
+            adjustment.flag,
             text::number(adjustment.multiplier.get()),
             text::excerpt(&adjustment.evidence, 80)
         ));
@@ -214,7 +201,7 @@ pub fn what_if_line(change: &WhatIf) -> String {
                 text::share(had.get())
             )
         }
-        WhatIf::Flag { flag } => format!("first without {}", flag_name(*flag)),
+        WhatIf::Flag { flag } => format!("first without {}", flag),
     }
 }
 

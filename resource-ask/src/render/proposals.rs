@@ -9,7 +9,6 @@ use protocol::ids::WorkerId;
 use protocol::negotiation::NegotiationView;
 use protocol::proposal::{ReasonCode, Reply, Verdict};
 
-use super::explanation::flag_name;
 use super::grid::{Cell, Column, Grid, Screen, Tone};
 use super::text;
 use super::understanding::{self, Understood};
@@ -73,9 +72,7 @@ fn notes_of(reply: &Reply, evaluation: Option<&Evaluation>, screen: &Screen) -> 
     let mut notes: Vec<String> = evaluation
         .adjustments
         .iter()
-        .map(|adjustment| {
-            format!("{} ×{}", flag_name(adjustment.flag), text::number(adjustment.multiplier.get()))
-        })
+        .map(|adjustment| format!("{} ×{}", adjustment.flag, text::number(adjustment.multiplier.get())))
         .collect();
     let over: Vec<String> = evaluation
         .audit
