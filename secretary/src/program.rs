@@ -51,7 +51,8 @@ fn is_program_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
 }
 
-fn is_executable(path: &Path) -> bool {
+/// Whether a path leads to a file that may be executed. This may hang with its file system.
+pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
@@ -76,6 +77,15 @@ impl Output {
         let bytes = if self.stdout.is_empty() { &self.stderr } else { &self.stdout };
         String::from_utf8_lossy(bytes).into_owned()
     }
+
+    /// What a program that failed says about it: how it ended, and the end of what it wrote.
+    #[must_use]
+    pub fn failure(&self, program: &str) -> ProviderError {
+        let bytes = if self.stderr.trim_ascii().is_empty() { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(bytes);
+        let end: String = text.trim().lines().last().unwrap_or_default().chars().take(200).collect();
+        ProviderError::Program { program: program.to_owned(), problem: format!("{}: {end}", self.status) }
+    }
 }
 
 /// Kills the process group on the way out, also when nobody waits any more.
@@ -95,11 +105,13 @@ impl Drop for Group {
     }
 }
 
-/// Runs `argv` and reads at most `limit` bytes of each stream; more than that is a failure.
-pub async fn run(
+/// Runs `argv` and reads at most `limit` bytes of each stream; more than that is a failure. Of the
+/// environment a program gets its search path, who asks, and `variables`.
+pub async fn run<'a>(
     program: &Path,
     args: &[&str],
     path: &SearchPath,
+    variables: impl IntoIterator<Item = (&'a str, &'a str)>,
     limit: usize,
     deadline: Instant,
 ) -> Result<Output, ProviderError> {
@@ -112,6 +124,7 @@ pub async fn run(
         .env("HOME", std::env::var_os("HOME").unwrap_or_else(|| "/".into()))
         // Charliecloud refuses to say even its version without it.
         .env("USER", std::env::var_os("USER").unwrap_or_else(|| "nobody".into()))
+        .envs(variables)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -159,6 +172,8 @@ mod tests {
         Instant::now() + Duration::from_secs(seconds)
     }
 
+    const NONE: [(&str, &str); 0] = [];
+
     fn system() -> SearchPath {
         SearchPath::parse("/usr/local/bin:/usr/bin:/bin")
     }
@@ -176,7 +191,7 @@ mod tests {
     async fn the_environment_is_clean() {
         let path = system();
         let env = path.find("env").unwrap();
-        let output = run(&env, &[], &path, BANNER_LIMIT, within(20)).await.unwrap();
+        let output = run(&env, &[], &path, NONE, BANNER_LIMIT, within(20)).await.unwrap();
         let text = output.banner();
         let names: Vec<&str> = text.lines().filter_map(|line| line.split('=').next()).collect();
         assert_eq!(names.len(), 4, "{text}");
@@ -191,7 +206,7 @@ mod tests {
         let script = format!("(sleep 2; touch {}) & sleep 60", mark.display());
         let asked = Instant::now();
         let soon = asked + Duration::from_millis(200);
-        let result = run(&sh, &["-c", &script], &path, BANNER_LIMIT, soon).await;
+        let result = run(&sh, &["-c", &script], &path, NONE, BANNER_LIMIT, soon).await;
         assert!(matches!(result, Err(ProviderError::Timeout(_))));
         assert!(asked.elapsed() < Duration::from_secs(2));
         tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -202,7 +217,7 @@ mod tests {
     async fn endless_output_is_refused() {
         let path = system();
         let yes = path.find("yes").unwrap();
-        let result = run(&yes, &[], &path, BANNER_LIMIT, within(20)).await;
+        let result = run(&yes, &[], &path, NONE, BANNER_LIMIT, within(20)).await;
         assert!(matches!(result, Err(ProviderError::Program { .. })));
     }
 }

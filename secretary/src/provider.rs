@@ -159,6 +159,9 @@ pub enum ProviderError {
         /// What is wrong with it.
         problem: String,
     },
+    /// What several askers waited for together failed.
+    #[error(transparent)]
+    Shared(#[from] Arc<ProviderError>),
     /// A program failed.
     #[error("{program} failed: {problem}")]
     Program {
@@ -170,6 +173,21 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// A program is not on the search path.
+    pub(crate) fn not_found(program: &str) -> Self {
+        Self::Program { program: program.to_owned(), problem: "it is not on the search path".to_owned() }
+    }
+
+    /// Whether it says that something is not here, as a refusal and a missing file do and silence does not.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Program { .. } => true,
+            Self::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Shared(error) => error.is_absence(),
+            _ => false,
+        }
+    }
+
     /// The error with its causes, for a provenance's `problem`.
     #[must_use]
     pub fn in_full(&self) -> String {
@@ -231,8 +249,7 @@ pub fn probe_time(left: Duration) -> Duration {
 pub(crate) fn presence(answer: Result<Answer, ProviderError>) -> Result<bool, ProviderError> {
     match answer {
         Ok(_) => Ok(true),
-        Err(ProviderError::Program { .. }) => Ok(false),
-        Err(ProviderError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.is_absence() => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -246,8 +263,14 @@ pub trait Provider: Send + Sync + 'static {
     /// What it knows about.
     fn category(&self) -> Category;
 
-    /// Whether it is here; quick, and without side effects. An error means that nobody can tell.
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError>;
+    /// Whether it is here; quick, and without side effects. An error means that nobody can tell. Unless
+    /// a provider has a cheaper way, it is here when its first tool answers.
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        match self.tools().first() {
+            Some(tool) => presence(self.call(tool.name, &Map::new(), probe.deadline).await),
+            None => Ok(false),
+        }
+    }
 
     /// What never changes while the worker runs, for the manifest.
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError>;
@@ -275,6 +298,7 @@ pub struct Reader<'a> {
     deadline: Instant,
     calls: Vec<ProviderCall>,
     provenance: Option<Provenance>,
+    incomplete: bool,
     /// The facts noted so far.
     pub facts: PartialFacts,
 }
@@ -289,8 +313,26 @@ impl<'a> Reader<'a> {
             deadline,
             calls: Vec::new(),
             provenance: None,
+            incomplete: false,
             facts: PartialFacts::default(),
         }
+    }
+
+    /// The provider's name.
+    #[must_use]
+    pub fn provider(&self) -> &'static str {
+        self.provider.name()
+    }
+
+    /// Whether an answer so far lacked a part.
+    #[must_use]
+    pub fn has_problems(&self) -> bool {
+        self.provenance.as_ref().is_some_and(|provenance| provenance.problem.is_some())
+    }
+
+    /// Says that the facts noted show what is there and not what is absent.
+    pub fn mark_incomplete(&mut self) {
+        self.incomplete = true;
     }
 
     /// Asks a tool; the question is on record even when no answer comes.
@@ -336,7 +378,7 @@ impl<'a> Reader<'a> {
     /// Ends the record: the trace, the facts, and their provenance if anything was asked.
     #[must_use]
     pub fn finish(mut self, result: Result<(), ProviderError>) -> Reading {
-        let failed = result.is_err();
+        let failed = result.is_err() || self.incomplete;
         if let Err(error) = result {
             let problem = error.in_full();
             match &mut self.provenance {
@@ -429,6 +471,14 @@ pub(crate) fn arguments<T: DeserializeOwned>(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoArguments {}
+
+/// Refuses a tool that is not one of these, and arguments, of which none of these takes any.
+pub(crate) fn plain_tool(tool: &str, args: &Map<String, Value>, known: &[&str]) -> Result<(), ProviderError> {
+    if !known.contains(&tool) {
+        return Err(ProviderError::UnknownTool(tool.to_owned()));
+    }
+    arguments(tool, args).map(|NoArguments {}| ())
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,18 +2,15 @@
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::Package;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::aliases::{PROGRAMS, programs_of, version_in};
 use super::host::Host;
-use crate::program::{self, BANNER_LIMIT};
+use super::packages::{self, Installed};
+use crate::program::BANNER_LIMIT;
 use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, arguments};
-
-/// The version of a program that is there and does not say which it is.
-const UNTOLD: &str = "unknown";
 
 /// The search path as a provider of packages.
 pub struct CommandSearch {
@@ -46,15 +43,8 @@ pub struct Found {
 impl CommandSearch {
     async fn find(&self, name: &str, deadline: Instant) -> Result<Answer, ProviderError> {
         let candidates = programs_of(name);
-        let names: Vec<String> = candidates.iter().map(|(program, _)| (*program).to_owned()).collect();
-        let path = self.host.path.clone();
-        let found = self
-            .host
-            .blocking
-            .run("PATH", deadline, move || {
-                names.iter().enumerate().find_map(|(at, name)| path.find(name).map(|path| (at, path)))
-            })
-            .await?;
+        let names: Vec<&str> = candidates.iter().map(|(program, _)| *program).collect();
+        let found = self.host.find(&names, deadline).await?;
         let Some((at, program)) = found else {
             let value = json!(Found { path: None, version: None });
             return Ok(Answer::new(value, "PATH", name.as_bytes()));
@@ -65,7 +55,7 @@ impl CommandSearch {
             return Ok(Answer::new(value, "PATH", shown.as_bytes()));
         };
         let source = format!("{shown} {}", args.join(" "));
-        match program::run(&program, args, &self.host.path, BANNER_LIMIT, deadline).await {
+        match self.host.run(&program, args, BANNER_LIMIT, deadline).await {
             Ok(output) => {
                 let banner = output.banner();
                 // A program that fails may print anything, such as another program's version.
@@ -129,39 +119,10 @@ impl Provider for CommandSearch {
     }
 
     async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
-        let needs = &call.requirement.software;
-        if needs.is_empty() {
-            return Ok(());
-        }
-        let mut packages = Vec::new();
-        let mut untold = None;
-        for need in needs {
-            let found: Found = reader.ask("find_program", json!({"name": need.name})).await?;
-            let version = match (found.path, found.version, &need.constraint) {
-                (None, _, _) => None,
-                (Some(_), Some(version), _) => Some(version),
-                (Some(_), None, None) => Some(UNTOLD.to_owned()),
-                // A version matters and nobody can tell it: neither present nor absent.
-                (Some(path), None, Some(_)) => {
-                    untold = Some(path);
-                    None
-                }
-            };
-            packages.extend(version.map(|version| Package {
-                name: need.name.clone(),
-                version,
-                provider: "command".to_owned(),
-                environment: None,
-            }));
-            // Kept after each package, so that a deadline loses only those not looked at yet.
-            reader.facts.software = Some(packages.clone());
-        }
-        match untold {
-            None => Ok(()),
-            Some(path) => Err(ProviderError::NotUnderstood {
-                what: format!("the version of {path}"),
-                problem: "the program is not known to tell it safely".to_owned(),
-            }),
-        }
+        let package = |found: Found| {
+            let there = found.path.map(|path| Installed::plain(path, found.version));
+            there.into_iter().collect()
+        };
+        packages::observe::<Found>(call, reader, "find_program", package).await
     }
 }

@@ -10,9 +10,7 @@ use tokio::time::Instant;
 
 use super::cgroup;
 use super::host::{Host, Tree};
-use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
-};
+use crate::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// Instruction sets that people ask for; the full list would be noise.
 const TELLING_FLAGS: [&str; 22] = [
@@ -215,10 +213,6 @@ impl Provider for Cpu {
         Category::Hardware
     }
 
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        presence(self.call("cpu", &Map::new(), probe.deadline).await)
-    }
-
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
         Ok(self.call("cpu", &Map::new(), deadline).await?.value)
     }
@@ -245,11 +239,10 @@ impl Provider for Cpu {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        let NoArguments {} = arguments(tool, args)?;
+        plain_tool(tool, args, &["cpu", "load"])?;
         match tool {
             "cpu" => self.host.look("/proc/cpuinfo", deadline, |tree| Ok(json!(read_here(tree)?))).await,
-            "load" => self.host.look("/proc/loadavg", deadline, read_load).await,
-            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
+            _ => self.host.look("/proc/loadavg", deadline, read_load).await,
         }
     }
 

@@ -10,9 +10,7 @@ use tokio::time::Instant;
 
 use super::host::{Host, Tree, gib};
 use crate::observation::GpuPart;
-use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
-};
+use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// The most GPUs that are looked at.
 const GPUS_LIMIT: usize = 64;
@@ -162,11 +160,8 @@ impl Provider for Gpus {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        let NoArguments {} = arguments(tool, args)?;
-        match tool {
-            "gpus" => self.read(deadline).await,
-            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
-        }
+        plain_tool(tool, args, &["gpus"])?;
+        self.read(deadline).await
     }
 
     async fn observe(&self, _call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {

@@ -1,6 +1,8 @@
-//! The machine as providers reach it: its root directory, its search path, the way to ask a file system
-//! for its space, and the threads for looks that may hang.
+//! The machine as providers reach it: its root directory, its programs, the variables that say which of
+//! its software is meant, the ways to ask a file system and the GPU driver, and the threads for looks that
+//! may hang.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +11,44 @@ use protocol::units::GiB;
 use tokio::time::Instant;
 
 use crate::blocking::Blocking;
-use crate::program::SearchPath;
+use crate::program::{self, Output, SearchPath};
 use crate::provider::{Answer, ProviderError};
 
 /// The most that is read of one file.
 const FILE_LIMIT: u64 = 1024 * 1024;
 /// The most entries that are read of one directory.
 const DIRECTORY_LIMIT: usize = 4096;
+
+/// What a user, a module or an administrator sets to say which installation is meant. Programs get these
+/// and nothing else of this process's environment: none of them is a secret.
+const VARIABLES: [&str; 26] = [
+    "LD_LIBRARY_PATH",
+    "XDG_RUNTIME_DIR",
+    "SPACK_ROOT",
+    "SPACK_PYTHON",
+    "SPACK_DISABLE_LOCAL_CONFIG",
+    "SPACK_USER_CONFIG_PATH",
+    "SPACK_SYSTEM_CONFIG_PATH",
+    "LMOD_CMD",
+    "LMOD_RC",
+    "LMOD_PACKAGE_PATH",
+    "LMOD_SYSTEM_NAME",
+    "MODULES_CMD",
+    "MODULESHOME",
+    "MODULEPATH",
+    "MODULERCFILE",
+    "CONDA_EXE",
+    "CONDA_ROOT",
+    "CONDA_ENVS_DIRS",
+    "CONDA_ENVS_PATH",
+    "MAMBA_EXE",
+    "MAMBA_ROOT_PREFIX",
+    "DOCKER_HOST",
+    "CONTAINER_HOST",
+    "STORAGE_DRIVER",
+    "CH_IMAGE_STORAGE",
+    "OPAL_PREFIX",
+];
 
 /// Size and free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +98,8 @@ pub struct Host {
     pub root: PathBuf,
     /// Where its programs are.
     pub path: SearchPath,
+    /// Variables that say which of its software is meant.
+    pub variables: BTreeMap<&'static str, String>,
     /// How to ask for space.
     pub space: Arc<dyn SpaceReader>,
     /// Threads for looks that may hang.
@@ -75,7 +110,9 @@ impl Host {
     /// This machine.
     #[must_use]
     pub fn this() -> Self {
-        Self::at(Path::new("/"), SearchPath::of_process())
+        let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+        let variables = set.filter(|(_, value)| !value.is_empty()).collect();
+        Self { variables, ..Self::at(Path::new("/"), SearchPath::of_process()) }
     }
 
     /// A machine recorded under a directory.
@@ -84,6 +121,7 @@ impl Host {
         Self {
             root: root.to_owned(),
             path,
+            variables: BTreeMap::new(),
             space: Arc::new(Statvfs),
             blocking: Arc::new(Blocking::default()),
         }
@@ -93,6 +131,48 @@ impl Host {
     #[must_use]
     pub fn tree(&self) -> Tree {
         Tree { root: self.root.clone(), raw: Vec::new() }
+    }
+
+    /// A variable, if it is set.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The first of these programs that is on the search path.
+    pub async fn find(
+        &self,
+        names: &[&str],
+        deadline: Instant,
+    ) -> Result<Option<(usize, PathBuf)>, ProviderError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let path = self.path.clone();
+        let search = move || {
+            names.iter().enumerate().find_map(|(at, name)| path.find(name).map(|program| (at, program)))
+        };
+        self.blocking.run("PATH", deadline, search).await
+    }
+
+    /// The first of these files that is an executable one, given with their whole paths.
+    pub async fn executable(
+        &self,
+        files: Vec<PathBuf>,
+        deadline: Instant,
+    ) -> Result<Option<PathBuf>, ProviderError> {
+        let search = move || files.into_iter().find(|file| program::is_executable(file));
+        self.blocking.run("installed programs", deadline, search).await
+    }
+
+    /// Runs a program.
+    pub async fn run(
+        &self,
+        program: &Path,
+        args: &[&str],
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Output, ProviderError> {
+        let variables = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
+        program::run(program, args, &self.path, variables, limit, deadline).await
     }
 
     /// Reads files on a thread of its own and makes an answer of what was read.

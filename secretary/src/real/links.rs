@@ -10,9 +10,7 @@ use tokio::time::Instant;
 
 use super::host::{Host, Tree};
 use crate::interest;
-use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
-};
+use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// One link.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,11 +173,8 @@ impl Provider for Links {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        let NoArguments {} = arguments(tool, args)?;
-        match tool {
-            "link_rate" => self.read(deadline).await,
-            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
-        }
+        plain_tool(tool, args, &["link_rate"])?;
+        self.read(deadline).await
     }
 
     async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {

@@ -9,9 +9,7 @@ use tokio::time::Instant;
 
 use super::cgroup;
 use super::host::{Host, Tree, gib};
-use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
-};
+use crate::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// What the `memory` tool tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,10 +97,6 @@ impl Provider for Memory {
         Category::Hardware
     }
 
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        presence(self.call("memory", &Map::new(), probe.deadline).await)
-    }
-
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
         let answer = self.call("memory", &Map::new(), deadline).await?;
         let mut value = answer.value;
@@ -126,11 +120,8 @@ impl Provider for Memory {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        let NoArguments {} = arguments(tool, args)?;
-        match tool {
-            "memory" => self.host.look("/proc/meminfo", deadline, |tree| Ok(json!(read_here(tree)?))).await,
-            _ => Err(ProviderError::UnknownTool(tool.to_owned())),
-        }
+        plain_tool(tool, args, &["memory"])?;
+        self.host.look("/proc/meminfo", deadline, |tree| Ok(json!(read_here(tree)?))).await
     }
 
     async fn observe(&self, _call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {

@@ -10,10 +10,8 @@ use tokio::time::Instant;
 use super::aliases::version_in;
 use super::host::Host;
 use crate::interest;
-use crate::program::{self, BANNER_LIMIT};
-use crate::provider::{
-    Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments, presence,
-};
+use crate::program::BANNER_LIMIT;
+use crate::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// How a runtime is asked.
 #[derive(Debug, Clone, Copy)]
@@ -127,18 +125,16 @@ impl RuntimeProvider {
 
     async fn ask(&self, deadline: Instant) -> Result<Answer, ProviderError> {
         let kind = self.kind;
-        let path = self.host.path.clone();
-        let program = self.host.blocking.run("PATH", deadline, move || path.find(kind.program)).await?;
+        let program = self.host.find(&[kind.program], deadline).await?;
         let missing = |problem: &str| ProviderError::Program {
             program: kind.program.to_owned(),
             problem: problem.to_owned(),
         };
-        let program = program.ok_or_else(|| missing("it is not on the search path"))?;
-        let output = program::run(&program, kind.args, &self.host.path, BANNER_LIMIT, deadline).await?;
+        let (_, program) = program.ok_or_else(|| ProviderError::not_found(kind.program))?;
+        let output = self.host.run(&program, kind.args, BANNER_LIMIT, deadline).await?;
         let banner = output.banner();
         if !output.success {
-            let end: String = banner.trim().chars().take(200).collect();
-            return Err(missing(&format!("{}: {end}", output.status)));
+            return Err(output.failure(kind.program));
         }
         if !banner.to_lowercase().contains(kind.sign) {
             return Err(missing("it belongs to another implementation"));
@@ -159,10 +155,6 @@ impl Provider for RuntimeProvider {
         self.kind.category
     }
 
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        presence(self.ask(probe.deadline).await)
-    }
-
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
         Ok(self.ask(deadline).await?.value)
     }
@@ -177,10 +169,7 @@ impl Provider for RuntimeProvider {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        if tool != self.kind.tool {
-            return Err(ProviderError::UnknownTool(tool.to_owned()));
-        }
-        let NoArguments {} = arguments(tool, args)?;
+        plain_tool(tool, args, &[self.kind.tool])?;
         self.ask(deadline).await
     }
 
