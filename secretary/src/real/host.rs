@@ -10,6 +10,7 @@ use std::sync::Arc;
 use protocol::units::GiB;
 use tokio::time::Instant;
 
+use super::gpu::nvml::{NoNvml, NvmlReader, SystemNvml};
 use crate::blocking::Blocking;
 use crate::program::{self, Output, SearchPath};
 use crate::provider::{Answer, ProviderError};
@@ -102,6 +103,8 @@ pub struct Host {
     pub variables: BTreeMap<&'static str, String>,
     /// How to ask for space.
     pub space: Arc<dyn SpaceReader>,
+    /// How to ask the NVIDIA driver.
+    pub nvml: Arc<dyn NvmlReader>,
     /// Threads for looks that may hang.
     pub blocking: Arc<Blocking>,
 }
@@ -112,7 +115,8 @@ impl Host {
     pub fn this() -> Self {
         let set = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
         let variables = set.filter(|(_, value)| !value.is_empty()).collect();
-        Self { variables, ..Self::at(Path::new("/"), SearchPath::of_process()) }
+        let nvml = Arc::new(SystemNvml::default());
+        Self { variables, nvml, ..Self::at(Path::new("/"), SearchPath::of_process()) }
     }
 
     /// A machine recorded under a directory.
@@ -123,6 +127,7 @@ impl Host {
             path,
             variables: BTreeMap::new(),
             space: Arc::new(Statvfs),
+            nvml: Arc::new(NoNvml),
             blocking: Arc::new(Blocking::default()),
         }
     }

@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests; the lints know only test functions")]
 
+mod gpus;
 mod hangs;
 mod here;
 mod mock;
+mod mutation;
 mod recorded;
+mod replay;
 mod rules;
 mod support;
