@@ -20,7 +20,7 @@ use crate::mock::MockSite;
 use crate::observation::{Investigation, assemble};
 use crate::provider::{Category, Probe, Provider, ProviderError, ProviderTool, Reader, Reading, probe_time};
 use crate::real::host::Host;
-use crate::real::{command, cpu, disks, gpu, links, machine, memory, pip, runtimes};
+use crate::real::{command, conda, cpu, disks, gpu, links, machine, memory, modules, pip, runtimes, spack};
 
 /// How long the first look for a provider may take.
 const DETECTION_TIME: Duration = Duration::from_secs(3);
@@ -95,6 +95,9 @@ pub fn real_providers(host: &Host, manager: Option<Arc<dyn ReadSide>>) -> Vec<Ar
         all.push(Arc::new(machine::Machine::new(manager)));
     }
     all.push(Arc::new(command::CommandSearch::new(host.clone())));
+    all.push(Arc::new(spack::SpackPackages::new(host.clone())));
+    all.push(Arc::new(modules::Modules::new(host.clone())));
+    all.push(Arc::new(conda::CondaPackages::new(host.clone())));
     all.push(Arc::new(pip::Pip::new(host.clone())));
     let runtimes = runtimes::RuntimeProvider::all(host);
     all.extend(runtimes.into_iter().map(|runtime| Arc::new(runtime) as Arc<dyn Provider>));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use protocol::units::GiB;
 use tokio::time::Instant;
 
+use super::aliases::version_in;
 use super::gpu::nvml::{NoNvml, NvmlReader, SystemNvml};
 use crate::blocking::Blocking;
 use crate::program::{self, Output, SearchPath};
@@ -178,6 +179,16 @@ impl Host {
     ) -> Result<Output, ProviderError> {
         let variables = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
         program::run(program, args, &self.path, variables, limit, deadline).await
+    }
+
+    /// The version that a program prints. It is looked for on the side: a program that is slow to tell
+    /// leaves time for other questions, and `None`.
+    pub async fn version(&self, program: &Path, args: &[&str], deadline: Instant) -> Option<String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let soon = Instant::now() + left.mul_f64(0.6);
+        let output = self.run(program, args, program::BANNER_LIMIT, soon).await.ok()?;
+        // A program that fails may print anything, such as another program's version.
+        output.success.then(|| version_in(&output.banner())).flatten()
     }
 
     /// Reads files on a thread of its own and makes an answer of what was read.

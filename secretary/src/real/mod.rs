@@ -4,6 +4,7 @@
 pub mod aliases;
 pub mod cgroup;
 pub mod command;
+pub mod conda;
 pub mod cpu;
 pub mod disks;
 pub mod gpu;
@@ -12,7 +13,9 @@ pub mod links;
 pub mod listing;
 pub mod machine;
 pub mod memory;
+pub mod modules;
 pub mod mounts;
 pub mod packages;
 pub mod pip;
 pub mod runtimes;
+pub mod spack;

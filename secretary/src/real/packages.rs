@@ -71,8 +71,14 @@ pub fn tools(find: &'static str, list: &'static str) -> Vec<ProviderTool> {
     ]
 }
 
+/// A package without its details, which would be most of a long list.
+fn brief(installed: &Installed) -> Installed {
+    let plain = Installed::plain(installed.name.clone(), installed.version.clone());
+    Installed { environment: installed.environment.clone(), ..plain }
+}
+
 /// Answers those tools. `is_called` says whether a package of the first name is meant by the second.
-pub async fn answer<L: Lister<List = Vec<Installed>>>(
+pub async fn answer<L: Lister<List: AsRef<[Installed]>>>(
     tool: &str,
     args: &Map<String, Value>,
     listing: &Listing<L>,
@@ -84,7 +90,7 @@ pub async fn answer<L: Lister<List = Vec<Installed>>>(
             let FindPackage { name } = arguments(tool, args)?;
             let listed = listing.get(deadline).await?;
             let same = |package: &&Installed| is_called(&package.name, &name);
-            let found: Vec<&Installed> = listed.value.iter().filter(same).take(PAGE_LIMIT).collect();
+            let found: Vec<&Installed> = listed.value.as_ref().iter().filter(same).take(PAGE_LIMIT).collect();
             Ok(listed.answer(json!(found)))
         }
         "list_packages" => {
@@ -92,8 +98,9 @@ pub async fn answer<L: Lister<List = Vec<Installed>>>(
             let prefix = prefix.to_lowercase();
             let listed = listing.get(deadline).await?;
             let fits = |package: &&Installed| package.name.to_lowercase().starts_with(&prefix);
-            let total = listed.value.iter().filter(fits).count();
-            let shown: Vec<&Installed> = listed.value.iter().filter(fits).take(PAGE_LIMIT).collect();
+            let packages = listed.value.as_ref();
+            let total = packages.iter().filter(fits).count();
+            let shown: Vec<Installed> = packages.iter().filter(fits).take(PAGE_LIMIT).map(brief).collect();
             Ok(listed.answer(json!({"total": total, "packages": shown})))
         }
         _ => Err(ProviderError::UnknownTool(tool.to_owned())),

@@ -11,4 +11,5 @@ mod mutation;
 mod recorded;
 mod replay;
 mod rules;
+mod software;
 mod support;
