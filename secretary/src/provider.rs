@@ -179,7 +179,7 @@ impl ProviderError {
     }
 
     /// Whether it says that something is not here, as a refusal and a missing file do and silence does not.
-    fn is_absence(&self) -> bool {
+    pub(crate) fn is_absence(&self) -> bool {
         match self {
             Self::Program { .. } => true,
             Self::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,

@@ -20,7 +20,9 @@ use crate::mock::MockSite;
 use crate::observation::{Investigation, assemble};
 use crate::provider::{Category, Probe, Provider, ProviderError, ProviderTool, Reader, Reading, probe_time};
 use crate::real::host::Host;
-use crate::real::{command, conda, cpu, disks, gpu, links, machine, memory, modules, pip, runtimes, spack};
+use crate::real::{
+    command, conda, containers, cpu, disks, gpu, links, machine, memory, modules, mpi, pip, spack,
+};
 
 /// How long the first look for a provider may take.
 const DETECTION_TIME: Duration = Duration::from_secs(3);
@@ -99,8 +101,9 @@ pub fn real_providers(host: &Host, manager: Option<Arc<dyn ReadSide>>) -> Vec<Ar
     all.push(Arc::new(modules::Modules::new(host.clone())));
     all.push(Arc::new(conda::CondaPackages::new(host.clone())));
     all.push(Arc::new(pip::Pip::new(host.clone())));
-    let runtimes = runtimes::RuntimeProvider::all(host);
-    all.extend(runtimes.into_iter().map(|runtime| Arc::new(runtime) as Arc<dyn Provider>));
+    let containers = containers::Containers::all(host);
+    all.extend(containers.into_iter().map(|runtime| Arc::new(runtime) as Arc<dyn Provider>));
+    all.extend(mpi::Mpi::all(host).into_iter().map(|mpi| Arc::new(mpi) as Arc<dyn Provider>));
     all.push(Arc::new(disks::Disks::new(host.clone())));
     all.extend(links::Links::all(host).into_iter().map(|links| Arc::new(links) as Arc<dyn Provider>));
     all

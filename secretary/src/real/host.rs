@@ -93,6 +93,14 @@ impl SpaceReader for Statvfs {
     }
 }
 
+/// The moment at which this share of the time until a deadline is over; what has several questions to
+/// ask leaves time for the next one.
+#[must_use]
+pub fn earlier(deadline: Instant, share: f64) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now).mul_f64(share)
+}
+
 /// The machine.
 #[derive(Clone)]
 pub struct Host {
@@ -184,9 +192,7 @@ impl Host {
     /// The version that a program prints. It is looked for on the side: a program that is slow to tell
     /// leaves time for other questions, and `None`.
     pub async fn version(&self, program: &Path, args: &[&str], deadline: Instant) -> Option<String> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let soon = Instant::now() + left.mul_f64(0.6);
-        let output = self.run(program, args, program::BANNER_LIMIT, soon).await.ok()?;
+        let output = self.run(program, args, program::BANNER_LIMIT, earlier(deadline, 0.6)).await.ok()?;
         // A program that fails may print anything, such as another program's version.
         output.success.then(|| version_in(&output.banner())).flatten()
     }

@@ -11,5 +11,6 @@ mod mutation;
 mod recorded;
 mod replay;
 mod rules;
+mod runtimes;
 mod software;
 mod support;

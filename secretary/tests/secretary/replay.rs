@@ -63,6 +63,7 @@ impl Programs {
             let out = tree(recording.file);
             assert!(out.exists(), "{}", out.display());
             let pattern = recording.args.replace(' ', "\\ ").replace('{', "\\{").replace('}', "\\}");
+            let pattern = if pattern.is_empty() { "''".to_owned() } else { pattern };
             writeln!(text, "{pattern}) /bin/cat '{}'", out.display()).unwrap();
             let mut err = out.into_os_string();
             err.push(".stderr");

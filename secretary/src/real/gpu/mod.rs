@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub use self::kernel::read_gpus;
 use self::nvml::{NvmlFailure, interpret};
 pub use self::rocm::parse as parse_rocm_smi;
-use super::host::Host;
+use super::host::{Host, earlier};
 use crate::observation::GpuPart;
 use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
@@ -264,8 +264,7 @@ impl Gpus {
             let files = self.files(deadline).await?;
             return Ok(rocm::complete(&self.host, files, deadline).await);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let problem = match self.nvml(Instant::now() + left.mul_f64(NVML_SHARE)).await {
+        let problem = match self.nvml(earlier(deadline, NVML_SHARE)).await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => "NVML is not here: memory, processes and load are unknown".to_owned(),
             Err(error) => error.in_full(),
