@@ -15,6 +15,9 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Bytes of memory.
     pub memory_bytes: Option<u64>,
+    /// Bytes of that memory that nobody in the group uses. What the kernel would give back at once, the
+    /// files that it remembers, does not count as used.
+    pub memory_free_bytes: Option<u64>,
 }
 
 /// A path and its parents down to the root, which is the empty text.
@@ -42,6 +45,38 @@ fn bytes(text: &str) -> Option<u64> {
     text.parse().ok().filter(|bytes| *bytes < NO_LIMIT_BYTES)
 }
 
+/// The files in which one generation of control groups tells about memory.
+struct MemoryFiles {
+    limit: &'static str,
+    used: &'static str,
+    given_back: &'static str,
+}
+
+const MEMORY_V1: MemoryFiles = MemoryFiles {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    given_back: "total_inactive_file",
+};
+const MEMORY_V2: MemoryFiles =
+    MemoryFiles { limit: "memory.max", used: "memory.current", given_back: "inactive_file" };
+
+impl Limits {
+    fn add_memory(&mut self, tree: &mut Tree, group: &str, files: &MemoryFiles) {
+        let limit = tree.text(&format!("{group}/{}", files.limit));
+        let Some(limit) = limit.as_deref().and_then(bytes) else { return };
+        self.memory_bytes = least(self.memory_bytes, Some(limit));
+        let used = tree.text(&format!("{group}/{}", files.used)).and_then(|text| text.parse::<u64>().ok());
+        let Some(used) = used else { return };
+        let stat = tree.text(&format!("{group}/memory.stat")).unwrap_or_default();
+        let given_back = stat.lines().find_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            if name == files.given_back { value.trim().parse::<u64>().ok() } else { None }
+        });
+        let held = used.saturating_sub(given_back.unwrap_or(0));
+        self.memory_free_bytes = least(self.memory_free_bytes, Some(limit.saturating_sub(held)));
+    }
+}
+
 /// Reads the limits of this process.
 pub fn limits(tree: &mut Tree) -> Limits {
     let mut limits = Limits::default();
@@ -61,8 +96,7 @@ pub fn limits(tree: &mut Tree) -> Limits {
                 for mount in ["sys/fs/cgroup", "sys/fs/cgroup/unified"] {
                     let cpu = tree.text(&format!("{mount}{group}/cpu.max"));
                     limits.cpus = least(limits.cpus, cpu.as_deref().and_then(quota));
-                    let memory = tree.text(&format!("{mount}{group}/memory.max"));
-                    limits.memory_bytes = least(limits.memory_bytes, memory.as_deref().and_then(bytes));
+                    limits.add_memory(tree, &format!("{mount}{group}"), &MEMORY_V2);
                 }
             }
             if names.contains(&"cpu") {
@@ -74,8 +108,7 @@ pub fn limits(tree: &mut Tree) -> Limits {
                 }
             }
             if names.contains(&"memory") {
-                let memory = tree.text(&format!("sys/fs/cgroup/memory{group}/memory.limit_in_bytes"));
-                limits.memory_bytes = least(limits.memory_bytes, memory.as_deref().and_then(bytes));
+                limits.add_memory(tree, &format!("sys/fs/cgroup/memory{group}"), &MEMORY_V1);
             }
         }
     }

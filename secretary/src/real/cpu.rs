@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use protocol::call::Call;
+use protocol::units::GiB;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::cgroup;
-use super::host::{Host, Tree};
+use super::host::{Host, Tree, gib};
+use super::memory::bytes_of;
 use crate::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
 /// Instruction sets that people ask for; the full list would be noise.
@@ -150,11 +152,7 @@ pub fn read_cpu(tree: &mut Tree) -> Result<CpuReading, ProviderError> {
     let cgroup_cpus = cgroup::limits(tree).cpus;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates")]
     let quota = cgroup_cpus.map_or(u32::MAX, |cpus| (libm::floor(cpus) as u32).max(1));
-    let nodes = tree.names("sys/devices/system/node");
-    let nodes = nodes
-        .iter()
-        .filter(|name| name.strip_prefix("node").is_some_and(|number| number.parse::<u32>().is_ok()));
-    let numa_nodes = u32::try_from(nodes.count()).ok().filter(|count| *count > 0);
+    let numa_nodes = u32::try_from(numa_nodes(tree).len()).ok().filter(|count| *count > 0);
     let all_flags: BTreeSet<&str> = field(&cpuinfo, "flags")
         .or_else(|| field(&cpuinfo, "Features"))
         .unwrap_or_default()
@@ -230,6 +228,11 @@ impl Provider for Cpu {
                 "Load averages of this machine over 1, 5 and 15 minutes and how many tasks run now. Compare \
                  with cores_usable of the cpu tool.",
             ),
+            ProviderTool::plain(
+                "numa",
+                "NUMA nodes of this machine: the hardware threads of each, its memory and free memory in GiB, \
+                 and its distance to every node. Like numactl --hardware.",
+            ),
         ]
     }
 
@@ -239,10 +242,13 @@ impl Provider for Cpu {
         args: &Map<String, Value>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        plain_tool(tool, args, &["cpu", "load"])?;
+        plain_tool(tool, args, &["cpu", "load", "numa"])?;
         match tool {
             "cpu" => self.host.look("/proc/cpuinfo", deadline, |tree| Ok(json!(read_here(tree)?))).await,
-            _ => self.host.look("/proc/loadavg", deadline, read_load).await,
+            "load" => self.host.look("/proc/loadavg", deadline, read_load).await,
+            _ => {
+                self.host.look("/sys/devices/system/node", deadline, |tree| Ok(json!(read_numa(tree)))).await
+            }
         }
     }
 
@@ -253,6 +259,52 @@ impl Provider for Cpu {
         reader.facts.host.cores = Some(cpu.cores_usable);
         Ok(())
     }
+}
+
+/// What the `numa` tool tells of one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumaNode {
+    /// Its number.
+    pub node: u32,
+    /// Its hardware threads, as the kernel lists them (`0-3,8-11`); empty for a node of memory only.
+    pub threads: String,
+    /// Its memory.
+    pub memory_gib: Option<GiB>,
+    /// Its memory that is not used.
+    pub memory_free_gib: Option<GiB>,
+    /// Its distance to each node, in the order of their numbers.
+    pub distances: Vec<u32>,
+}
+
+/// The numbers of a tree's NUMA nodes.
+fn numa_nodes(tree: &Tree) -> Vec<u32> {
+    let names = tree.names("sys/devices/system/node");
+    let numbers = names.iter().filter_map(|name| name.strip_prefix("node")?.parse().ok());
+    let mut numbers: Vec<u32> = numbers.collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Reads the NUMA nodes of a tree.
+pub fn read_numa(tree: &mut Tree) -> Vec<NumaNode> {
+    let mut nodes = Vec::new();
+    for node in numa_nodes(tree) {
+        let base = format!("sys/devices/system/node/node{node}");
+        let meminfo = tree.text(&format!("{base}/meminfo")).unwrap_or_default();
+        // Node 0 MemTotal:       16384 kB
+        let prefix = format!("Node {node} ");
+        let lines = meminfo.lines().map(|line| line.trim().strip_prefix(&prefix).unwrap_or(line));
+        let plain = lines.collect::<Vec<_>>().join("\n");
+        let distances = tree.text(&format!("{base}/distance")).unwrap_or_default();
+        nodes.push(NumaNode {
+            node,
+            threads: tree.text(&format!("{base}/cpulist")).unwrap_or_default(),
+            memory_gib: bytes_of(&plain, "MemTotal").map(gib),
+            memory_free_gib: bytes_of(&plain, "MemFree").map(gib),
+            distances: distances.split_whitespace().filter_map(|word| word.parse().ok()).collect(),
+        });
+    }
+    nodes
 }
 
 fn read_load(tree: &mut Tree) -> Result<Value, ProviderError> {

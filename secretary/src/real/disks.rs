@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::host::{Host, gib};
+use super::listing::Listing;
 use super::mounts::{self, Mount};
+use super::quota::{Quota, Quotas};
 use crate::provider::{
     Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
 };
@@ -34,6 +36,8 @@ pub struct SpaceReading {
     pub kind: String,
     /// The kernel's name of its type.
     pub kernel_type: String,
+    /// What is mounted.
+    pub source: String,
     /// Size; null when it did not answer.
     pub total_gib: Option<GiB>,
     /// Free for this user; null when it did not answer.
@@ -42,11 +46,15 @@ pub struct SpaceReading {
     pub files_used: Option<f64>,
     /// Whether it cannot be written.
     pub read_only: bool,
+    /// Why it did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The file system provider.
 pub struct Disks {
     host: Host,
+    quotas: Listing<Quotas>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,7 +68,7 @@ impl Disks {
     /// The file systems of a machine.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { host }
+        Self { quotas: Listing::new(Quotas::new(host.clone())), host }
     }
 
     async fn mounts(&self, deadline: Instant) -> Result<Vec<Mount>, ProviderError> {
@@ -88,12 +96,14 @@ impl Disks {
             let host = self.host.clone();
             looks.spawn(async move { (at, look(&host, mount, deadline).await) });
         }
-        let mut readings: Vec<(usize, (SpaceReading, Option<String>))> = Vec::new();
+        let mut readings: Vec<(usize, SpaceReading)> = Vec::new();
         while let Some(done) = looks.join_next().await {
             readings.extend(done.ok());
         }
         readings.sort_by_key(|(at, _)| *at);
-        let (spaces, problems): (Vec<_>, Vec<_>) = readings.into_iter().map(|(_, reading)| reading).unzip();
+        let spaces: Vec<SpaceReading> = readings.into_iter().map(|(_, reading)| reading).collect();
+        let problems = spaces.iter().filter_map(|space| space.problem.clone());
+        let problems = problems.collect();
         let value = json!(spaces);
         let digest = Digest::of(value.to_string().as_bytes());
         Ok(Answer {
@@ -101,12 +111,12 @@ impl Disks {
             source: "/proc/self/mountinfo, statvfs".to_owned(),
             digest,
             age: Seconds::ZERO,
-            problems: problems.into_iter().flatten().collect(),
+            problems,
         })
     }
 }
 
-async fn look(host: &Host, mount: Mount, deadline: Instant) -> (SpaceReading, Option<String>) {
+async fn look(host: &Host, mount: Mount, deadline: Instant) -> SpaceReading {
     let reader = Arc::clone(&host.space);
     let path = host.root.join(mount.path.trim_start_matches('/'));
     let result = host.blocking.run(&mount.path, deadline, move || reader.space(&path)).await;
@@ -114,10 +124,12 @@ async fn look(host: &Host, mount: Mount, deadline: Instant) -> (SpaceReading, Op
         path: mount.path.clone(),
         kind: mount.kind.to_owned(),
         kernel_type: mount.kernel_type,
+        source: mount.source,
         total_gib: None,
         free_gib: None,
         files_used: None,
         read_only: mount.read_only,
+        problem: None,
     };
     match result {
         Ok(Ok(space)) => {
@@ -126,11 +138,17 @@ async fn look(host: &Host, mount: Mount, deadline: Instant) -> (SpaceReading, Op
             #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
             let used = |of: u64, free: u64| 1.0 - free.min(of) as f64 / of as f64;
             reading.files_used = (space.inodes > 0).then(|| used(space.inodes, space.inodes_free));
-            (reading, None)
         }
-        Ok(Err(error)) => (reading, Some(format!("{}: {error}", mount.path))),
-        Err(error) => (reading, Some(error.in_full())),
+        Ok(Err(error)) => reading.problem = Some(format!("{}: {error}", mount.path)),
+        Err(error) => reading.problem = Some(error.in_full()),
     }
+    reading
+}
+
+/// The quota that holds for a mounted file system: quotas name where it is mounted, or what is.
+fn quota_of<'a>(quotas: &'a [Quota], mount: &SpaceReading) -> Option<&'a Quota> {
+    let names = [&mount.path, &mount.source];
+    quotas.iter().find(|quota| names.contains(&&quota.file_system))
 }
 
 #[async_trait]
@@ -148,6 +166,7 @@ impl Provider for Disks {
     }
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
+        self.quotas.start();
         let mounts = self.mounts(deadline).await?;
         let shown: Vec<Value> = mounts
             .iter()
@@ -162,7 +181,7 @@ impl Provider for Disks {
                 "free_space",
                 "File systems with kind (local-scratch, nfs, lustre, beegfs, cifs, s3), size and space free \
                  for this user in GiB, and the share of files in use. Null numbers mean that the file system \
-                 did not answer. `kind` or `path` narrows the list. Like df and df -i.",
+                 did not answer, and `problem` says why. `kind` or `path` narrows the list. Like df and df -i.",
                 &json!({
                     "kind": {"type": "string", "description": "only file systems of this kind"},
                     "path": {"type": "string", "description": "only the file system that holds this path"},
@@ -173,6 +192,11 @@ impl Provider for Disks {
                 "mounts",
                 "Mounted file systems with kind and source, without asking them anything: answers even when a \
                  server is dead. Like findmnt.",
+            ),
+            ProviderTool::plain(
+                "quota",
+                "Quotas of this user: file system, space and files in use, and their limits (null when there \
+                 is none). An empty list means that no quota is told. Like quota and lfs quota.",
             ),
         ]
     }
@@ -200,6 +224,11 @@ impl Provider for Disks {
                 let raw = value.to_string();
                 Ok(Answer::new(value, "/proc/self/mountinfo", raw.as_bytes()))
             }
+            "quota" => {
+                let NoArguments {} = arguments(tool, args)?;
+                let listed = self.quotas.get(deadline).await?;
+                Ok(listed.answer(json!(listed.value)))
+            }
             _ => Err(ProviderError::UnknownTool(tool.to_owned())),
         }
     }
@@ -214,13 +243,34 @@ impl Provider for Disks {
                 });
             }
         }
-        let systems = spaces.into_iter().map(|space| FileSystem {
-            kind: space.kind,
-            path: space.path,
-            total_gib: space.total_gib,
-            free_gib: space.free_gib,
-        });
-        reader.facts.storage = Some(systems.collect());
+        let systems = |quotas: &[Quota]| {
+            let systems = spaces.iter().map(|space| {
+                let left = quota_of(quotas, space).and_then(Quota::left_gib);
+                FileSystem {
+                    kind: space.kind.clone(),
+                    path: space.path.clone(),
+                    total_gib: space.total_gib,
+                    free_gib: match (space.free_gib, left) {
+                        (Some(free), Some(left)) if left < free => Some(left),
+                        (free, _) => free,
+                    },
+                }
+            });
+            systems.collect()
+        };
+        // Kept before the quotas, which may be a server's that does not answer.
+        reader.facts.storage = Some(systems(&[]));
+        let quotas: Vec<Quota> = reader.ask("quota", json!({})).await?;
+        for space in &spaces {
+            let near = quota_of(&quotas, space).and_then(Quota::share).filter(|share| *share >= NEARLY_FULL);
+            if let Some(share) = near {
+                reader.facts.flags.push(Flag {
+                    kind: FlagKind::QuotaNear,
+                    evidence: format!("the quota on {} is used to {:.0} %", space.path, share * 100.0),
+                });
+            }
+        }
+        reader.facts.storage = Some(systems(&quotas));
         Ok(())
     }
 }

@@ -21,6 +21,14 @@ pub struct Link {
     pub kind: String,
     /// Whether it is up.
     pub up: bool,
+    /// Its state in the kernel's words (`up`, `lowerlayerdown`, `4: ACTIVE`).
+    pub state: Option<String>,
+    /// What the wire or the fibre says, where the device tells (`5: LinkUp`, `3: Disabled`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical_state: Option<String>,
+    /// The largest packet in bytes, where the device tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu_bytes: Option<u32>,
     /// Speed in Gb/s; null when the device does not tell, as virtual ones do.
     pub gbps: Option<Number>,
     /// Whether a device stands behind it.
@@ -54,7 +62,9 @@ fn ethernet(tree: &mut Tree) -> Vec<Link> {
         let mbps = tree.number(&format!("{base}/speed")).filter(|mbps| *mbps > 0);
         #[expect(clippy::cast_precision_loss, reason = "megabits are far below 2^53")]
         let gbps = mbps.map(|mbps| Number::saturating(mbps as f64 / 1000.0));
-        links.push(Link { device: name, kind: "ethernet".to_owned(), up, gbps, physical });
+        let mtu_bytes = tree.number(&format!("{base}/mtu")).and_then(|mtu| u32::try_from(mtu).ok());
+        let kind = "ethernet".to_owned();
+        links.push(Link { device: name, kind, up, state, physical_state: None, mtu_bytes, gbps, physical });
     }
     // Bridges and bonds repeat what their physical members say.
     if links.iter().any(|link| link.physical && link.up) {
@@ -86,7 +96,11 @@ fn fabric(tree: &mut Tree) -> Vec<Link> {
             links.push(Link {
                 device: format!("{device}/{port}"),
                 kind: kind.to_owned(),
-                up: state.is_some_and(|state| state.contains("ACTIVE")),
+                // `2: INIT` and `3: ARMED` wait for the subnet manager.
+                up: state.as_deref().is_some_and(|state| state.ends_with("ACTIVE")),
+                state,
+                physical_state: tree.text(&format!("{base}/phys_state")),
+                mtu_bytes: None,
                 gbps: tree.text(&format!("{base}/rate")).as_deref().and_then(rate),
                 physical: true,
             });
@@ -160,7 +174,8 @@ impl Provider for Links {
                      device does not tell). Like ethtool."
                 }
                 "infiniband" => {
-                    "InfiniBand ports of this machine: device, active or not, rate in Gb/s. Like ibstat."
+                    "InfiniBand ports of this machine: device, active or not, logical and physical state, rate in \
+                     Gb/s. Like ibstat."
                 }
                 _ => "Omni-Path ports of this machine: device, active or not, rate in Gb/s. Like opainfo.",
             },

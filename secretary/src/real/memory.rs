@@ -16,7 +16,7 @@ use crate::provider::{Answer, Category, Provider, ProviderError, ProviderTool, R
 pub struct MemoryReading {
     /// Installed.
     pub total_gib: GiB,
-    /// Usable by new work without swapping.
+    /// Usable by new work of this worker without swapping: on the machine and within the control group.
     pub available_gib: Option<GiB>,
     /// The control group's limit, where there is one.
     pub cgroup_gib: Option<GiB>,
@@ -40,7 +40,7 @@ impl Memory {
 }
 
 /// Bytes of a line `Key:  123 kB`.
-fn bytes_of(meminfo: &str, key: &str) -> Option<u64> {
+pub(super) fn bytes_of(meminfo: &str, key: &str) -> Option<u64> {
     meminfo.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         if name != key {
@@ -57,10 +57,13 @@ pub fn read_memory(tree: &mut Tree) -> Result<MemoryReading, ProviderError> {
         what: "/proc/meminfo".to_owned(),
         problem: "it has no MemTotal".to_owned(),
     })?;
-    let limit = cgroup::limits(tree).memory_bytes;
+    let limits = cgroup::limits(tree);
+    let limit = limits.memory_bytes;
+    let available = bytes_of(&meminfo, "MemAvailable")
+        .map(|available| limits.memory_free_bytes.map_or(available, |free| free.min(available)));
     Ok(MemoryReading {
         total_gib: gib(total),
-        available_gib: bytes_of(&meminfo, "MemAvailable").map(gib),
+        available_gib: available.map(gib),
         cgroup_gib: limit.map(gib),
         usable_gib: gib(limit.map_or(total, |limit| limit.min(total))),
         swap_gib: bytes_of(&meminfo, "SwapTotal").map(gib),

@@ -19,4 +19,5 @@ pub mod mounts;
 pub mod mpi;
 pub mod packages;
 pub mod pip;
+pub mod quota;
 pub mod spack;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::clock::SystemClock;
 use secretary::provider::{Probe, Provider};
@@ -6,6 +7,7 @@ use secretary::providers::{Providers, detect, real_providers};
 use secretary::real::host::Host;
 use secretary::real::pip::Pip;
 use serde_json::{Map, json};
+use tokio::time::Instant;
 
 use crate::support::{Desk, call, requirement, within};
 
@@ -47,13 +49,56 @@ async fn python_packages_are_listed_where_there_is_a_python() {
 async fn every_provider_is_looked_for() {
     let detected = detect(real_providers(&Host::this(), None)).await;
     let names: Vec<&str> = detected.iter().map(|(_, detection)| detection.name.as_str()).collect();
-    for name in ["cpu", "memory", "nvidia-gpu", "command", "pip", "docker", "openmpi", "disks", "ethernet"] {
-        assert!(names.contains(&name), "{names:?}");
-    }
+    assert_eq!(
+        names,
+        [
+            "cpu",
+            "memory",
+            "nvidia-gpu",
+            "amd-gpu",
+            "command",
+            "spack",
+            "modules",
+            "conda",
+            "pip",
+            "docker",
+            "podman",
+            "singularity",
+            "apptainer",
+            "charliecloud",
+            "shifter",
+            "openmpi",
+            "mpich",
+            "spectrum-mpi",
+            "disks",
+            "infiniband",
+            "omni-path",
+            "ethernet",
+        ]
+    );
     let cpu = &detected[0].1;
     assert!(
         cpu.present && cpu.metadata["cores_usable"].is_number() && cpu.tools.contains(&"cpu_cpu".to_owned())
     );
     let json = serde_json::to_value(cpu).unwrap();
     assert_eq!(json["category"], "hardware");
+}
+
+/// Whatever of the tools is installed here is asked for real: it answers, or says in a sentence why not.
+#[tokio::test]
+async fn every_tool_of_what_is_here_answers_in_time() {
+    let detected = detect(real_providers(&Host::this(), Some(Arc::new(Desk)))).await;
+    for (provider, detection) in detected.iter().filter(|(_, detection)| detection.present) {
+        assert!(!detection.metadata.is_null(), "{}", provider.name());
+        for tool in provider.tools().iter().filter(|tool| !tool.input_schema.contains_key("required")) {
+            let asked = Instant::now();
+            let answer = provider.call(tool.name, &Map::new(), within(30.0)).await;
+            let name = format!("{}.{}", provider.name(), tool.name);
+            assert!(asked.elapsed() < Duration::from_secs(31), "{name}: {:?}", asked.elapsed());
+            match answer {
+                Ok(answer) => assert!(!answer.value.is_null() && !answer.source.is_empty(), "{name}"),
+                Err(error) => assert!(!error.in_full().is_empty(), "{name}"),
+            }
+        }
+    }
 }

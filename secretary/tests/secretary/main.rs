@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests; the lints know only test functions")]
 
+mod ages;
 mod gpus;
 mod hangs;
 mod here;
@@ -13,4 +14,5 @@ mod replay;
 mod rules;
 mod runtimes;
 mod software;
+mod storage;
 mod support;

@@ -5,7 +5,7 @@ use protocol::ids::ProposalId;
 use protocol::units::{GiB, Number};
 use secretary::provider::Category;
 use secretary::providers::{Moment, Providers};
-use secretary::real::cpu::read_cpu;
+use secretary::real::cpu::{read_cpu, read_numa};
 use secretary::real::gpu::read_gpus;
 use secretary::real::host::Tree;
 use secretary::real::links::read_links;
@@ -31,7 +31,11 @@ fn a_node_with_two_sockets() {
     let memory = read_memory(&mut tree).unwrap();
     assert_eq!(memory.cgroup_gib, Some(GiB::from(64)));
     assert_eq!(memory.usable_gib, GiB::from(64));
-    assert_eq!(memory.available_gib, Some(GiB::from(384)));
+    // The machine has 384 GiB to give, the group 64, of which 25 are held by more than remembered files.
+    assert_eq!(memory.available_gib, Some(GiB::from(39)));
+    let numa = read_numa(&mut tree);
+    assert_eq!((numa.len(), numa[1].threads.as_str(), &numa[1].distances[..]), (2, "4-7", &[21, 10][..]));
+    assert_eq!(numa[0].memory_free_gib.map(GiB::get), Some(95.367));
 }
 
 #[test]
@@ -59,6 +63,9 @@ fn links_are_told_apart() {
     let infiniband = read_links(&mut node, "infiniband");
     assert_eq!(infiniband.len(), 1);
     assert_eq!((infiniband[0].up, infiniband[0].gbps), (true, Some(Number::from(200))));
+    assert_eq!(infiniband[0].state.as_deref(), Some("4: ACTIVE"));
+    assert_eq!(infiniband[0].physical_state.as_deref(), Some("5: LinkUp"));
+    assert_eq!((ethernet[0].mtu_bytes, ethernet[1].state.as_deref()), (Some(9000), Some("down")));
     assert!(read_links(&mut node, "omni-path").is_empty());
     let mut container = Tree::new(&tree("arm-container"));
     assert_eq!(read_links(&mut container, "omni-path")[0].gbps, Some(Number::from(100)));
@@ -127,6 +134,7 @@ async fn the_facts_of_a_machine_that_is_its_own_site() {
             "machine.capacity",
             "machine.estimate_start",
             "disks.free_space",
+            "disks.quota",
             "infiniband.link_rate",
             "ethernet.link_rate",
         ]

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::call::Call;
+use secretary::detection::Detection;
+use secretary::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader};
+use secretary::providers::Providers;
+use secretary::real::listing::{Listed, Lister, Listing, USABLE};
+use secretary::real::packages::{self, Installed};
+use secretary::rules::propose;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::support::{call, clock, requirement, within};
+
+/// Tells one package the first time and hangs ever after.
+#[derive(Default)]
+struct Once {
+    asked: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Lister for Once {
+    type List = Vec<Installed>;
+
+    fn what(&self) -> &'static str {
+        "slow find"
+    }
+
+    async fn list(&self, _deadline: Instant) -> Result<Listed<Self::List>, ProviderError> {
+        if self.asked.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let lammps = Installed::plain("lammps", Some("20230802".to_owned()));
+        Ok(Listed::new(vec![lammps], "slow find", b"lammps 20230802"))
+    }
+}
+
+struct Slow {
+    listing: Listing<Once>,
+}
+
+#[async_trait]
+impl Provider for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn category(&self) -> Category {
+        Category::Software
+    }
+
+    async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {
+        Ok(Value::Null)
+    }
+
+    fn tools(&self) -> Vec<ProviderTool> {
+        packages::tools("Finds.", "Lists.")
+    }
+
+    async fn call(
+        &self,
+        tool: &str,
+        args: &Map<String, Value>,
+        deadline: Instant,
+    ) -> Result<Answer, ProviderError> {
+        packages::answer(tool, args, &self.listing, |name, wanted| name == wanted, deadline).await
+    }
+
+    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
+        packages::observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_states_how_old_its_evidence_is() {
+    let slow: Arc<dyn Provider> = Arc::new(Slow { listing: Listing::new(Once::default()) });
+    let here = Detection {
+        category: Category::Software,
+        name: "slow".to_owned(),
+        present: true,
+        metadata: Value::Null,
+        tools: Vec::new(),
+        problem: None,
+        elapsed_seconds: 0.0,
+    };
+    let providers = Providers::of(vec![(slow, here)], clock());
+    let call = call(requirement(json!({"software": [{"name": "lammps"}]})));
+    let mut digests = Vec::new();
+    for (waited, age) in [(0, 0.0), (30, 30.0), (300, 330.0)] {
+        tokio::time::advance(Duration::from_secs(waited)).await;
+        let found = providers.investigate(&call, &[], within(10.0)).await;
+        assert_eq!(found.facts.software.as_ref().unwrap()[0].version, "20230802");
+        let proposal = propose(&call, &found.facts, found.calls, None);
+        let evidence = &proposal.evidence["slow"];
+        assert!((evidence.age_seconds.get() - age).abs() < 1.0, "{evidence:?}");
+        assert_eq!(evidence.source, "slow find");
+        digests.push(evidence.digest.clone());
+    }
+    digests.dedup();
+    assert_eq!(digests.len(), 1, "an old answer is the same answer");
+    // Too old to be believed, and the tool hangs: nobody knows.
+    tokio::time::advance(USABLE).await;
+    let found = providers.investigate(&call, &[], within(10.0)).await;
+    assert_eq!(found.facts.software, None);
+    assert!(found.facts.provenance["slow"].problem.is_some());
+}
