@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::call::Call;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -13,8 +12,8 @@ use tokio::time::Instant;
 use super::aliases::python_name;
 use super::host::Host;
 use super::listing::{Listed, Lister, Listing};
-use super::packages::{self, Installed};
-use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
+use super::packages::{Installed, PackageSource, Packages, entries};
+use crate::provider::{Answer, ProviderError, ProviderTool, plain_tool};
 
 /// An environment has up to a thousand packages of about 300 bytes each.
 const LIST_LIMIT: usize = 4 * 1024 * 1024;
@@ -23,23 +22,12 @@ const ENVIRONMENTS_LIMIT: usize = 32;
 /// How long one environment may take.
 const ENVIRONMENT_TIME: Duration = Duration::from_secs(15);
 
-/// Finds and runs conda.
-#[derive(Clone)]
-struct Conda {
+/// The environments of a conda.
+pub struct Conda {
     host: Host,
 }
 
 impl Conda {
-    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
-        let told = ["CONDA_EXE", "MAMBA_EXE"].into_iter().filter_map(|name| self.host.variable(name));
-        let told: Vec<PathBuf> = told.map(PathBuf::from).filter(|path| path.is_absolute()).collect();
-        if let Some(program) = self.host.executable(told, deadline).await? {
-            return Ok(Some(program));
-        }
-        let found = self.host.find(&["conda", "mamba", "micromamba"], deadline).await?;
-        Ok(found.map(|(_, program)| program))
-    }
-
     async fn run(&self, program: &Path, args: &[&str], deadline: Instant) -> Result<Vec<u8>, ProviderError> {
         let output = self.host.run(program, args, LIST_LIMIT, deadline).await?;
         if output.success {
@@ -86,10 +74,7 @@ struct Package {
 /// Reads what `conda list --json` prints about one environment; an entry without a name or a version is
 /// left out.
 pub fn parse(bytes: &[u8], environment: &str) -> Result<Vec<Installed>, ProviderError> {
-    let entries: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| {
-        ProviderError::NotUnderstood { what: "conda list --json".to_owned(), problem: error.to_string() }
-    })?;
-    let packages = entries.into_iter().filter_map(|entry| serde_json::from_value::<Package>(entry).ok());
+    let packages = entries::<Package>(bytes, "conda list --json")?.into_iter();
     let installed = packages.map(|package| {
         let mut details = Map::new();
         details.insert("build".to_owned(), json!(package.build_string));
@@ -114,15 +99,13 @@ fn environment_name(directory: &str) -> String {
 }
 
 /// What is installed in all environments.
-struct Everything {
+pub struct Everything {
     environments: Vec<String>,
     packages: Vec<Installed>,
 }
 
-struct All(Conda);
-
 #[async_trait]
-impl Lister for All {
+impl Lister for Conda {
     type List = Everything;
 
     fn what(&self) -> &'static str {
@@ -130,8 +113,8 @@ impl Lister for All {
     }
 
     async fn list(&self, deadline: Instant) -> Result<Listed<Everything>, ProviderError> {
-        let program = self.0.program(deadline).await?.ok_or_else(|| ProviderError::not_found("conda"))?;
-        let mut raw = self.0.run(&program, &["env", "list", "--json"], deadline).await?;
+        let program = self.needed_program(deadline).await?;
+        let mut raw = self.run(&program, &["env", "list", "--json"], deadline).await?;
         let environments = parse_environments(&raw)?;
         let mut problems = Vec::new();
         if environments.len() > ENVIRONMENTS_LIMIT {
@@ -140,7 +123,7 @@ impl Lister for All {
         let mut packages = Vec::new();
         for directory in environments.iter().take(ENVIRONMENTS_LIMIT) {
             let soon = deadline.min(Instant::now() + ENVIRONMENT_TIME);
-            let listed = self.0.run(&program, &["list", "-p", directory, "--json"], soon).await;
+            let listed = self.run(&program, &["list", "-p", directory, "--json"], soon).await;
             let listed = listed.and_then(|bytes| {
                 raw.extend_from_slice(&bytes);
                 parse(&bytes, &environment_name(directory))
@@ -161,81 +144,73 @@ impl AsRef<[Installed]> for Everything {
     }
 }
 
-/// Whether a package is meant by a name; conda calls `torch` pytorch.
-fn is_called(name: &str, wanted: &str) -> bool {
-    python_name(name) == python_name(wanted)
-}
-
 /// The conda provider.
-pub struct CondaPackages {
-    conda: Conda,
-    listing: Listing<All>,
-}
+pub type CondaPackages = Packages<Conda>;
 
 impl CondaPackages {
     /// The environments of a machine.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        let conda = Conda { host };
-        Self { listing: Listing::new(All(conda.clone())), conda }
+        Self::of(Conda { host })
     }
 }
 
 #[async_trait]
-impl Provider for CondaPackages {
+impl PackageSource for Conda {
     fn name(&self) -> &'static str {
         "conda"
     }
 
-    fn category(&self) -> Category {
-        Category::Software
+    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
+        let told = ["CONDA_EXE", "MAMBA_EXE"].into_iter().filter_map(|name| self.host.variable(name));
+        let told: Vec<PathBuf> = told.map(PathBuf::from).filter(|path| path.is_absolute()).collect();
+        if let Some(program) = self.host.executable(told, deadline).await? {
+            return Ok(Some(program));
+        }
+        let found = self.host.find(&["conda", "mamba", "micromamba"], deadline).await?;
+        Ok(found.map(|(_, program)| program))
     }
 
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        Ok(self.conda.program(probe.deadline).await?.is_some())
+    async fn metadata(&self, program: &Path, deadline: Instant) -> Value {
+        let version = self.host.version(program, &["--version"], deadline).await;
+        json!({"program": program, "version": version})
     }
 
-    async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
-        self.listing.start();
-        let program = self.conda.program(deadline).await?.ok_or_else(|| ProviderError::not_found("conda"))?;
-        let version = self.conda.host.version(&program, &["--version"], deadline).await;
-        Ok(json!({"program": program, "version": version}))
+    fn is_called(&self, name: &str, wanted: &str) -> bool {
+        // What the index calls torch is pytorch here.
+        python_name(name) == python_name(wanted)
     }
 
-    fn tools(&self) -> Vec<ProviderTool> {
-        let mut tools = packages::tools(
+    fn descriptions(&self) -> [&'static str; 2] {
+        [
             "Where one package is installed in the conda environments of this machine, each with version, \
              build, channel and environment. An empty list means that no environment has it. Like conda list.",
             "Packages in all conda environments with versions, optionally only those whose name starts with \
              `prefix`; at most 500. Like conda list.",
-        );
-        tools.push(ProviderTool::plain(
-            "environments",
-            "Conda environments of this machine by name and directory. Like conda env list.",
-        ));
-        tools
+        ]
     }
 
-    async fn call(
+    fn more_tools(&self) -> Vec<ProviderTool> {
+        vec![ProviderTool::plain(
+            "environments",
+            "Conda environments of this machine by name and directory. Like conda env list.",
+        )]
+    }
+
+    async fn more(
         &self,
         tool: &str,
         args: &Map<String, Value>,
+        listing: &Listing<Self>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        if tool != "environments" {
-            return packages::answer(tool, args, &self.listing, is_called, deadline).await;
-        }
         plain_tool(tool, args, &["environments"])?;
-        let listed = self.listing.get(deadline).await?;
+        let listed = listing.get(deadline).await?;
         let environments = listed.value.environments.iter();
         let shown: Vec<Value> = environments
             .map(|directory| json!({"name": environment_name(directory), "directory": directory}))
             .collect();
         Ok(listed.answer(json!(shown)))
-    }
-
-    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
-        packages::observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
     }
 }
 

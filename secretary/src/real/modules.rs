@@ -5,16 +5,15 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use protocol::call::Call;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::host::Host;
 use super::listing::{Listed, Lister, Listing};
-use super::packages::{self, Installed};
+use super::packages::{Installed, PackageSource, Packages};
 use crate::program::Output;
-use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, arguments};
+use crate::provider::{Answer, ProviderError, ProviderTool, arguments};
 
 /// The largest sites have some ten thousand modules of about 40 bytes each.
 const LIST_LIMIT: usize = 8 * 1024 * 1024;
@@ -58,30 +57,12 @@ impl System {
     }
 }
 
-/// Finds and runs the command behind `module`.
-#[derive(Clone)]
-struct Command {
+/// The command behind `module`.
+pub struct Command {
     host: Host,
 }
 
 impl Command {
-    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
-        let told = ["LMOD_CMD", "MODULES_CMD"].into_iter().filter_map(|name| self.host.variable(name));
-        let told = told.map(PathBuf::from).filter(|path| path.is_absolute());
-        let home =
-            self.host.variable("MODULESHOME").map(|home| Path::new(home).join("libexec/modulecmd.tcl"));
-        let usual = COMMANDS.iter().map(|file| self.host.root.join(file));
-        let files: Vec<PathBuf> = told.chain(home).chain(usual).collect();
-        if let Some(program) = self.host.executable(files, deadline).await? {
-            return Ok(Some(program));
-        }
-        Ok(self.host.find(&["modulecmd"], deadline).await?.map(|(_, program)| program))
-    }
-
-    async fn needed(&self, deadline: Instant) -> Result<PathBuf, ProviderError> {
-        self.program(deadline).await?.ok_or_else(|| ProviderError::not_found("module"))
-    }
-
     /// Runs it with the directories of modules, wherever they are told.
     async fn run(&self, program: &Path, args: &[&str], deadline: Instant) -> Result<Output, ProviderError> {
         let mut host = self.host.clone();
@@ -108,10 +89,8 @@ fn module_path(text: &str) -> String {
     directories.collect::<Vec<_>>().join(":")
 }
 
-struct Available(Command);
-
 #[async_trait]
-impl Lister for Available {
+impl Lister for Command {
     type List = Vec<Installed>;
 
     fn what(&self) -> &'static str {
@@ -119,13 +98,13 @@ impl Lister for Available {
     }
 
     async fn list(&self, deadline: Instant) -> Result<Listed<Self::List>, ProviderError> {
-        let program = self.0.needed(deadline).await?;
+        let program = self.needed_program(deadline).await?;
         let (args, source): (&[&str], _) = match System::of(&program) {
             System::Lmod => (&["bash", "-t", "spider"], "module -t spider"),
             System::EnvironmentModules => (&["bash", "avail", "-t"], "module avail -t"),
         };
-        let output = self.0.run(&program, args, deadline).await?;
-        let text = listing(&output);
+        let output = self.run(&program, args, deadline).await?;
+        let text = listing_text(&output);
         Ok(Listed::new(parse(&text), source, text.as_bytes()))
     }
 }
@@ -138,7 +117,7 @@ fn refused(output: &Output) -> Result<(), ProviderError> {
 }
 
 /// The list, wherever it was printed: sites may have it sent through the shell, as `echo '...';`.
-fn listing(output: &Output) -> String {
+fn listing_text(output: &Output) -> String {
     if !output.stderr.trim_ascii().is_empty() {
         return String::from_utf8_lossy(&output.stderr).into_owned();
     }
@@ -221,21 +200,78 @@ struct HowToLoad {
 }
 
 /// The modules provider.
-pub struct Modules {
-    command: Command,
-    listing: Listing<Available>,
-}
+pub type Modules = Packages<Command>;
 
 impl Modules {
     /// The modules of a machine.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        let command = Command { host };
-        Self { listing: Listing::new(Available(command.clone())), command }
+        Self::of(Command { host })
+    }
+}
+
+#[async_trait]
+impl PackageSource for Command {
+    fn name(&self) -> &'static str {
+        "modules"
     }
 
-    async fn how_to_load(&self, module: &str, deadline: Instant) -> Result<Answer, ProviderError> {
-        let listed = self.listing.get(deadline).await?;
+    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
+        let told = ["LMOD_CMD", "MODULES_CMD"].into_iter().filter_map(|name| self.host.variable(name));
+        let told = told.map(PathBuf::from).filter(|path| path.is_absolute());
+        let home =
+            self.host.variable("MODULESHOME").map(|home| Path::new(home).join("libexec/modulecmd.tcl"));
+        let usual = COMMANDS.iter().map(|file| self.host.root.join(file));
+        let files: Vec<PathBuf> = told.chain(home).chain(usual).collect();
+        if let Some(program) = self.host.executable(files, deadline).await? {
+            return Ok(Some(program));
+        }
+        Ok(self.host.find(&["modulecmd"], deadline).await?.map(|(_, program)| program))
+    }
+
+    async fn metadata(&self, program: &Path, deadline: Instant) -> Value {
+        // Both print it where no shell reads it: on standard error.
+        let version = self.host.version(program, &["bash", "--version"], deadline).await;
+        json!({"system": System::of(program).name(), "version": version})
+    }
+
+    fn is_called(&self, name: &str, wanted: &str) -> bool {
+        is_called(name, wanted)
+    }
+
+    fn descriptions(&self) -> [&'static str; 2] {
+        [
+            "Versions of one package that modules offer here, also those that need a compiler or an MPI to be \
+             loaded first, where Lmod is used. An empty list means that no module is called so. Like module \
+             spider NAME and module avail NAME.",
+            "Modules with versions, optionally only those whose name starts with `prefix`; at most 500. Like \
+             module spider and module avail.",
+        ]
+    }
+
+    fn more_tools(&self) -> Vec<ProviderTool> {
+        vec![ProviderTool::new(
+            "how_to_load",
+            "What has to be loaded before one module can be: `after` has the alternatives, `directly` is true \
+             when nothing has to. Like module spider NAME/VERSION.",
+            &json!({"module": {"type": "string", "description": "as list_packages has it: name/version",
+                               "minLength": 1, "maxLength": 256}}),
+            &["module"],
+        )]
+    }
+
+    async fn more(
+        &self,
+        tool: &str,
+        args: &Map<String, Value>,
+        listing: &Listing<Self>,
+        deadline: Instant,
+    ) -> Result<Answer, ProviderError> {
+        if tool != "how_to_load" {
+            return Err(ProviderError::UnknownTool(tool.to_owned()));
+        }
+        let HowToLoad { module } = arguments(tool, args)?;
+        let listed = listing.get(deadline).await?;
         // Only what is on the list becomes an argument.
         let known = listed.value.iter().any(|installed| {
             let version = installed.version.as_deref();
@@ -245,75 +281,16 @@ impl Modules {
         if !known {
             return Ok(nothing("there is no such module; list_packages shows them"));
         }
-        let program = self.command.needed(deadline).await?;
+        let program = self.needed_program(deadline).await?;
         if System::of(&program) != System::Lmod {
             return Ok(nothing("Environment Modules does not tell what has to be loaded before"));
         }
-        let output = self.command.run(&program, &["bash", "spider", module], deadline).await?;
-        let text = listing(&output);
+        let output = self.run(&program, &["bash", "spider", &module], deadline).await?;
+        let text = listing_text(&output);
         let loading = parse_spider(&text);
         let value = json!({"module": module, "known": true, "directly": loading.directly,
                            "after": loading.after});
         Ok(Answer::new(value, format!("module spider {module}"), text.as_bytes()))
-    }
-}
-
-#[async_trait]
-impl Provider for Modules {
-    fn name(&self) -> &'static str {
-        "modules"
-    }
-
-    fn category(&self) -> Category {
-        Category::Software
-    }
-
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        Ok(self.command.program(probe.deadline).await?.is_some())
-    }
-
-    async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
-        self.listing.start();
-        let program = self.command.needed(deadline).await?;
-        // Both print it where no shell reads it: on standard error.
-        let version = self.command.host.version(&program, &["bash", "--version"], deadline).await;
-        Ok(json!({"system": System::of(&program).name(), "version": version}))
-    }
-
-    fn tools(&self) -> Vec<ProviderTool> {
-        let mut tools = packages::tools(
-            "Versions of one package that modules offer here, also those that need a compiler or an MPI to be \
-             loaded first, where Lmod is used. An empty list means that no module is called so. Like module \
-             spider NAME and module avail NAME.",
-            "Modules with versions, optionally only those whose name starts with `prefix`; at most 500. Like \
-             module spider and module avail.",
-        );
-        tools.push(ProviderTool::new(
-            "how_to_load",
-            "What has to be loaded before one module can be: `after` has the alternatives, `directly` is true \
-             when nothing has to. Like module spider NAME/VERSION.",
-            &json!({"module": {"type": "string", "description": "as list_packages has it: name/version",
-                               "minLength": 1, "maxLength": 256}}),
-            &["module"],
-        ));
-        tools
-    }
-
-    async fn call(
-        &self,
-        tool: &str,
-        args: &Map<String, Value>,
-        deadline: Instant,
-    ) -> Result<Answer, ProviderError> {
-        if tool == "how_to_load" {
-            let HowToLoad { module } = arguments(tool, args)?;
-            return self.how_to_load(&module, deadline).await;
-        }
-        packages::answer(tool, args, &self.listing, is_called, deadline).await
-    }
-
-    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
-        packages::observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
     }
 }
 

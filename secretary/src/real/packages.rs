@@ -1,6 +1,9 @@
 //! What providers of packages have in common: one shape for an installed package, the tools that find and
-//! list them, and the facts that are made of what was found.
+//! list them, and the facts that are made of what was found. A [`PackageSource`] says what is its own.
 
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
 use protocol::call::Call;
 use protocol::facts::Package;
 use serde::de::DeserializeOwned;
@@ -9,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::listing::{Lister, Listing};
-use crate::provider::{Answer, ProviderError, ProviderTool, Reader, arguments};
+use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, arguments};
 
 /// The most packages that one answer lists.
 const PAGE_LIMIT: usize = 500;
@@ -52,23 +55,55 @@ struct ListPackages {
     prefix: String,
 }
 
-/// The tools of a provider of packages; each provider describes them in its own words.
-#[must_use]
-pub fn tools(find: &'static str, list: &'static str) -> Vec<ProviderTool> {
-    vec![
-        ProviderTool::new(
-            "find_package",
-            find,
-            &json!({"name": {"type": "string", "minLength": 1, "maxLength": 128}}),
-            &["name"],
-        ),
-        ProviderTool::new(
-            "list_packages",
-            list,
-            &json!({"prefix": {"type": "string", "maxLength": 128}}),
-            &[],
-        ),
-    ]
+/// What is special to one tool that installs packages.
+#[async_trait]
+pub trait PackageSource: Lister<List: AsRef<[Installed]>> {
+    /// The provider's name.
+    fn name(&self) -> &'static str;
+
+    /// The program that knows the packages, if it is here.
+    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError>;
+
+    /// What never changes.
+    async fn metadata(&self, program: &Path, deadline: Instant) -> Value;
+
+    /// Whether a package of the first name is meant by the second.
+    fn is_called(&self, name: &str, wanted: &str) -> bool;
+
+    /// What `find_package` and `list_packages` tell here, written for a model.
+    fn descriptions(&self) -> [&'static str; 2];
+
+    /// Tools besides these two.
+    fn more_tools(&self) -> Vec<ProviderTool> {
+        Vec::new()
+    }
+
+    /// Answers one of those.
+    async fn more(
+        &self,
+        tool: &str,
+        _args: &Map<String, Value>,
+        _listing: &Listing<Self>,
+        _deadline: Instant,
+    ) -> Result<Answer, ProviderError>
+    where
+        Self: Sized,
+    {
+        Err(ProviderError::UnknownTool(tool.to_owned()))
+    }
+
+    /// The program, which has to be here.
+    async fn needed_program(&self, deadline: Instant) -> Result<PathBuf, ProviderError> {
+        self.program(deadline).await?.ok_or_else(|| ProviderError::not_found(self.name()))
+    }
+}
+
+/// Reads a JSON array; an entry that lacks what every package has is left out.
+pub fn entries<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<Vec<T>, ProviderError> {
+    let entries: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| {
+        ProviderError::NotUnderstood { what: what.to_owned(), problem: error.to_string() }
+    })?;
+    Ok(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
 }
 
 /// A package without its details, which would be most of a long list.
@@ -77,33 +112,88 @@ fn brief(installed: &Installed) -> Installed {
     Installed { environment: installed.environment.clone(), ..plain }
 }
 
-/// Answers those tools. `is_called` says whether a package of the first name is meant by the second.
-pub async fn answer<L: Lister<List: AsRef<[Installed]>>>(
-    tool: &str,
-    args: &Map<String, Value>,
-    listing: &Listing<L>,
-    is_called: fn(&str, &str) -> bool,
-    deadline: Instant,
-) -> Result<Answer, ProviderError> {
-    match tool {
-        "find_package" => {
-            let FindPackage { name } = arguments(tool, args)?;
-            let listed = listing.get(deadline).await?;
-            let same = |package: &&Installed| is_called(&package.name, &name);
-            let found: Vec<&Installed> = listed.value.as_ref().iter().filter(same).take(PAGE_LIMIT).collect();
-            Ok(listed.answer(json!(found)))
+/// A provider of the packages of one source.
+pub struct Packages<S: PackageSource> {
+    listing: Listing<S>,
+}
+
+impl<S: PackageSource> Packages<S> {
+    /// The packages of a source.
+    #[must_use]
+    pub fn of(source: S) -> Self {
+        Self { listing: Listing::new(source) }
+    }
+
+    fn source(&self) -> &S {
+        self.listing.lister()
+    }
+}
+
+#[async_trait]
+impl<S: PackageSource> Provider for Packages<S> {
+    fn name(&self) -> &'static str {
+        self.source().name()
+    }
+
+    fn category(&self) -> Category {
+        Category::Software
+    }
+
+    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
+        Ok(self.source().program(probe.deadline).await?.is_some())
+    }
+
+    async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
+        // The first call finds the list made, or nearly.
+        self.listing.start();
+        let program = self.source().needed_program(deadline).await?;
+        Ok(self.source().metadata(&program, deadline).await)
+    }
+
+    fn tools(&self) -> Vec<ProviderTool> {
+        let [find, list] = self.source().descriptions();
+        let name = json!({"name": {"type": "string", "minLength": 1, "maxLength": 128}});
+        let prefix = json!({"prefix": {"type": "string", "maxLength": 128}});
+        let mut tools = vec![
+            ProviderTool::new("find_package", find, &name, &["name"]),
+            ProviderTool::new("list_packages", list, &prefix, &[]),
+        ];
+        tools.extend(self.source().more_tools());
+        tools
+    }
+
+    async fn call(
+        &self,
+        tool: &str,
+        args: &Map<String, Value>,
+        deadline: Instant,
+    ) -> Result<Answer, ProviderError> {
+        match tool {
+            "find_package" => {
+                let FindPackage { name } = arguments(tool, args)?;
+                let listed = self.listing.get(deadline).await?;
+                let same = |package: &&Installed| self.source().is_called(&package.name, &name);
+                let packages = listed.value.as_ref();
+                let found: Vec<&Installed> = packages.iter().filter(same).take(PAGE_LIMIT).collect();
+                Ok(listed.answer(json!(found)))
+            }
+            "list_packages" => {
+                let ListPackages { prefix } = arguments(tool, args)?;
+                let prefix = prefix.to_lowercase();
+                let listed = self.listing.get(deadline).await?;
+                let fits = |package: &&Installed| package.name.to_lowercase().starts_with(&prefix);
+                let packages = listed.value.as_ref();
+                let total = packages.iter().filter(fits).count();
+                let shown: Vec<Installed> =
+                    packages.iter().filter(fits).take(PAGE_LIMIT).map(brief).collect();
+                Ok(listed.answer(json!({"total": total, "packages": shown})))
+            }
+            _ => self.source().more(tool, args, &self.listing, deadline).await,
         }
-        "list_packages" => {
-            let ListPackages { prefix } = arguments(tool, args)?;
-            let prefix = prefix.to_lowercase();
-            let listed = listing.get(deadline).await?;
-            let fits = |package: &&Installed| package.name.to_lowercase().starts_with(&prefix);
-            let packages = listed.value.as_ref();
-            let total = packages.iter().filter(fits).count();
-            let shown: Vec<Installed> = packages.iter().filter(fits).take(PAGE_LIMIT).map(brief).collect();
-            Ok(listed.answer(json!({"total": total, "packages": shown})))
-        }
-        _ => Err(ProviderError::UnknownTool(tool.to_owned())),
+    }
+
+    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
+        observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use protocol::call::Call;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -13,9 +12,9 @@ use tokio::time::Instant;
 use super::aliases::python_name;
 use super::host::Host;
 use super::listing::{Listed, Lister, Listing};
-use super::packages::{self, Installed};
-use crate::program::BANNER_LIMIT;
-use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
+use super::packages::{Installed, PackageSource, Packages, entries};
+use crate::program::{BANNER_LIMIT, Output};
+use crate::provider::{Answer, ProviderError, ProviderTool, plain_tool};
 
 /// A site's installation has a few thousand packages of about 1.5 KiB each.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
@@ -43,18 +42,17 @@ impl Spack {
         Ok(self.host.find(&["spack"], deadline).await?.map(|(_, program)| program))
     }
 
-    async fn run(
-        &self,
-        args: &[&str],
-        limit: usize,
-        deadline: Instant,
-    ) -> Result<crate::program::Output, ProviderError> {
+    async fn run(&self, args: &[&str], limit: usize, deadline: Instant) -> Result<Output, ProviderError> {
         let program = self.program(deadline).await?.ok_or_else(|| ProviderError::not_found("spack"))?;
         self.host.run(&program, args, limit, deadline).await
     }
 }
 
-struct Find(Spack);
+/// The packages of a Spack.
+pub struct Find {
+    spack: Spack,
+    compilers: Listing<Compilers>,
+}
 
 #[async_trait]
 impl Lister for Find {
@@ -65,7 +63,7 @@ impl Lister for Find {
     }
 
     async fn list(&self, deadline: Instant) -> Result<Listed<Self::List>, ProviderError> {
-        let output = self.0.run(&["find", "--json"], LIST_LIMIT, deadline).await?;
+        let output = self.spack.run(&["find", "--json"], LIST_LIMIT, deadline).await?;
         // An installation without packages is told as a failure to match.
         let nothing = output.stdout.trim_ascii().is_empty()
             && String::from_utf8_lossy(&output.stderr).contains("No package matches");
@@ -138,11 +136,7 @@ impl Dependency {
 
 /// Reads what `spack find --json` prints; an entry without a name or a version is left out.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Installed>, ProviderError> {
-    let entries: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| {
-        ProviderError::NotUnderstood { what: "spack find --json".to_owned(), problem: error.to_string() }
-    })?;
-    let specs: Vec<Spec> =
-        entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect();
+    let specs: Vec<Spec> = entries(bytes, "spack find --json")?;
     let versions: BTreeMap<&str, &str> =
         specs.iter().map(|spec| (spec.hash.as_str(), spec.version.as_str())).collect();
     let installed = specs.iter().map(|spec| {
@@ -194,78 +188,64 @@ fn is_called(name: &str, wanted: &str) -> bool {
 }
 
 /// The Spack provider.
-pub struct SpackPackages {
-    spack: Spack,
-    find: Listing<Find>,
-    compilers: Listing<Compilers>,
-}
+pub type SpackPackages = Packages<Find>;
 
 impl SpackPackages {
     /// The Spack of a machine.
     #[must_use]
     pub fn new(host: Host) -> Self {
         let spack = Spack { host };
-        Self {
-            find: Listing::new(Find(spack.clone())),
-            compilers: Listing::new(Compilers(spack.clone())),
-            spack,
-        }
+        Self::of(Find { compilers: Listing::new(Compilers(spack.clone())), spack })
     }
 }
 
 #[async_trait]
-impl Provider for SpackPackages {
+impl PackageSource for Find {
     fn name(&self) -> &'static str {
         "spack"
     }
 
-    fn category(&self) -> Category {
-        Category::Software
+    async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
+        self.spack.program(deadline).await
     }
 
-    async fn probe(&self, probe: &Probe) -> Result<bool, ProviderError> {
-        Ok(self.spack.program(probe.deadline).await?.is_some())
+    async fn metadata(&self, program: &Path, deadline: Instant) -> Value {
+        let version = self.spack.host.version(program, &["--version"], deadline).await;
+        json!({"program": program, "version": version})
     }
 
-    async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
-        self.find.start();
-        let program = self.spack.program(deadline).await?.ok_or_else(|| ProviderError::not_found("spack"))?;
-        let version = self.spack.host.version(&program, &["--version"], deadline).await;
-        Ok(json!({"program": program, "version": version}))
+    fn is_called(&self, name: &str, wanted: &str) -> bool {
+        is_called(name, wanted)
     }
 
-    fn tools(&self) -> Vec<ProviderTool> {
-        let mut tools = packages::tools(
+    fn descriptions(&self) -> [&'static str; 2] {
+        [
             "Builds of one package that Spack installed here, each with version, compiler, target, variants \
              (mpi, cuda, ...) and the first characters of its hash, which `spack load /HASH` takes. Python \
              packages are found under their plain name too (numpy is py-numpy). An empty list means that it \
              is not installed. Like spack find -lv.",
             "Packages that Spack installed here with versions, optionally only those whose name starts with \
              `prefix`; at most 500. Like spack find.",
-        );
-        tools.push(ProviderTool::plain(
-            "compilers",
-            "Compilers that Spack can build with here, as name@version. Like spack compiler list.",
-        ));
-        tools
+        ]
     }
 
-    async fn call(
+    fn more_tools(&self) -> Vec<ProviderTool> {
+        vec![ProviderTool::plain(
+            "compilers",
+            "Compilers that Spack can build with here, as name@version. Like spack compiler list.",
+        )]
+    }
+
+    async fn more(
         &self,
         tool: &str,
         args: &Map<String, Value>,
+        _listing: &Listing<Self>,
         deadline: Instant,
     ) -> Result<Answer, ProviderError> {
-        if tool != "compilers" {
-            return packages::answer(tool, args, &self.find, is_called, deadline).await;
-        }
         plain_tool(tool, args, &["compilers"])?;
         let listed = self.compilers.get(deadline).await?;
         Ok(listed.answer(json!(listed.value)))
-    }
-
-    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
-        packages::observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
     }
 }
 

@@ -1,15 +1,15 @@
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::call::Call;
 use secretary::detection::Detection;
-use secretary::provider::{Answer, Category, Provider, ProviderError, ProviderTool, Reader};
+use secretary::provider::{Category, Provider, ProviderError};
 use secretary::providers::Providers;
-use secretary::real::listing::{Listed, Lister, Listing, USABLE};
-use secretary::real::packages::{self, Installed};
+use secretary::real::listing::{Listed, Lister, USABLE};
+use secretary::real::packages::{Installed, PackageSource, Packages};
 use secretary::rules::propose;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{call, clock, requirement, within};
@@ -37,45 +37,32 @@ impl Lister for Once {
     }
 }
 
-struct Slow {
-    listing: Listing<Once>,
-}
-
 #[async_trait]
-impl Provider for Slow {
+impl PackageSource for Once {
     fn name(&self) -> &'static str {
         "slow"
     }
 
-    fn category(&self) -> Category {
-        Category::Software
+    async fn program(&self, _deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
+        Ok(Some(PathBuf::from("/bin/slow")))
     }
 
-    async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {
-        Ok(Value::Null)
+    async fn metadata(&self, _program: &Path, _deadline: Instant) -> Value {
+        Value::Null
     }
 
-    fn tools(&self) -> Vec<ProviderTool> {
-        packages::tools("Finds.", "Lists.")
+    fn is_called(&self, name: &str, wanted: &str) -> bool {
+        name == wanted
     }
 
-    async fn call(
-        &self,
-        tool: &str,
-        args: &Map<String, Value>,
-        deadline: Instant,
-    ) -> Result<Answer, ProviderError> {
-        packages::answer(tool, args, &self.listing, |name, wanted| name == wanted, deadline).await
-    }
-
-    async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
-        packages::observe::<Vec<Installed>>(call, reader, "find_package", |found| found).await
+    fn descriptions(&self) -> [&'static str; 2] {
+        ["Finds.", "Lists."]
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_proposal_states_how_old_its_evidence_is() {
-    let slow: Arc<dyn Provider> = Arc::new(Slow { listing: Listing::new(Once::default()) });
+    let slow: Arc<dyn Provider> = Arc::new(Packages::of(Once::default()));
     let here = Detection {
         category: Category::Software,
         name: "slow".to_owned(),
