@@ -206,7 +206,7 @@ impl PackageSource for Conda {
     ) -> Result<Answer, ProviderError> {
         plain_tool(tool, args, &["environments"])?;
         let listed = listing.get(deadline).await?;
-        let environments = listed.value.environments.iter();
+        let environments = listed.value().environments.iter();
         let shown: Vec<Value> = environments
             .map(|directory| json!({"name": environment_name(directory), "directory": directory}))
             .collect();

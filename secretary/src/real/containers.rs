@@ -346,8 +346,8 @@ impl Provider for Containers {
             return self.info(deadline).await;
         }
         let listed = self.images.get(deadline).await?;
-        let shown = listed.value.iter().take(SHOWN_LIMIT).collect::<Vec<_>>();
-        Ok(listed.answer(json!({"total": listed.value.len(), "images": shown})))
+        let shown = listed.value().iter().take(SHOWN_LIMIT).collect::<Vec<_>>();
+        Ok(listed.answer(json!({"total": listed.value().len(), "images": shown})))
     }
 
     async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {

@@ -227,7 +227,7 @@ impl Provider for Disks {
             "quota" => {
                 let NoArguments {} = arguments(tool, args)?;
                 let listed = self.quotas.get(deadline).await?;
-                Ok(listed.answer(json!(listed.value)))
+                Ok(listed.answer(json!(listed.value())))
             }
             _ => Err(ProviderError::UnknownTool(tool.to_owned())),
         }

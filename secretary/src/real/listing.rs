@@ -23,28 +23,23 @@ pub const LISTING_TIME: Duration = Duration::from_secs(60);
 /// How long nobody tries again what has just failed.
 pub const RETRY: Duration = Duration::from_secs(5);
 
+/// Tells the time, by which lists age.
+pub type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// A list and where it came from.
 #[derive(Debug)]
 pub struct Listed<T> {
-    /// The list.
-    pub value: T,
+    value: T,
     source: String,
     digest: Digest,
     problems: Vec<String>,
-    at: Instant,
 }
 
 impl<T> Listed<T> {
     /// A list that was made just now of these raw bytes.
     #[must_use]
     pub fn new(value: T, source: impl Into<String>, raw: &[u8]) -> Self {
-        Self {
-            value,
-            source: source.into(),
-            digest: Digest::of(raw),
-            problems: Vec::new(),
-            at: Instant::now(),
-        }
+        Self { value, source: source.into(), digest: Digest::of(raw), problems: Vec::new() }
     }
 
     /// The same list with what could not be had of it.
@@ -52,16 +47,31 @@ impl<T> Listed<T> {
     pub fn with_problems(self, problems: Vec<String>) -> Self {
         Self { problems, ..self }
     }
+}
+
+/// A list that somebody gets, as old as it is.
+#[derive(Debug)]
+pub struct Kept<T> {
+    listed: Arc<Listed<T>>,
+    age: Duration,
+}
+
+impl<T> Kept<T> {
+    /// The list.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.listed.value
+    }
 
     /// An answer that was picked from this list, as old as the list.
     #[must_use]
     pub fn answer(&self, value: Value) -> Answer {
         Answer {
             value,
-            source: self.source.clone(),
-            digest: self.digest.clone(),
-            age: Seconds::saturating(self.at.elapsed().as_secs_f64()),
-            problems: self.problems.clone(),
+            source: self.listed.source.clone(),
+            digest: self.listed.digest.clone(),
+            age: Seconds::saturating(self.age.as_secs_f64()),
+            problems: self.listed.problems.clone(),
         }
     }
 }
@@ -80,25 +90,28 @@ pub trait Lister: Send + Sync + 'static {
 }
 
 struct State<T> {
-    last: Option<Arc<Listed<T>>>,
+    last: Option<(Instant, Arc<Listed<T>>)>,
     failed: Option<(Instant, Arc<ProviderError>)>,
     /// Ends when the list that is being made is there, or its making has failed.
     making: Option<watch::Receiver<()>>,
 }
 
 impl<T> State<T> {
-    fn younger_than(&self, limit: Duration) -> Option<Arc<Listed<T>>> {
-        self.last.clone().filter(|listed| listed.at.elapsed() < limit)
+    fn younger_than(&self, limit: Duration, now: Instant) -> Option<Kept<T>> {
+        let (at, listed) = self.last.as_ref()?;
+        let age = now.saturating_duration_since(*at);
+        (age < limit).then(|| Kept { listed: Arc::clone(listed), age })
     }
 
-    fn recent_failure(&self) -> Option<ProviderError> {
+    fn recent_failure(&self, now: Instant) -> Option<ProviderError> {
         let (at, error) = self.failed.as_ref()?;
-        (at.elapsed() < RETRY).then(|| ProviderError::Shared(Arc::clone(error)))
+        (now.saturating_duration_since(*at) < RETRY).then(|| ProviderError::Shared(Arc::clone(error)))
     }
 }
 
 struct Inner<L: Lister> {
     lister: L,
+    now: Now,
     state: Mutex<State<L::List>>,
 }
 
@@ -110,12 +123,13 @@ impl<L: Lister> Inner<L> {
     async fn make(&self) {
         let result = self.lister.list(Instant::now() + LISTING_TIME).await;
         let mut state = self.state();
+        let now = (self.now)();
         match result {
             Ok(listed) => {
-                state.last = Some(Arc::new(listed));
+                state.last = Some((now, Arc::new(listed)));
                 state.failed = None;
             }
-            Err(error) => state.failed = Some((Instant::now(), Arc::new(error))),
+            Err(error) => state.failed = Some((now, Arc::new(error))),
         }
     }
 }
@@ -129,8 +143,14 @@ impl<L: Lister> Listing<L> {
     /// A list that nobody has made yet.
     #[must_use]
     pub fn new(lister: L) -> Self {
+        Self::with_clock(lister, Arc::new(Instant::now))
+    }
+
+    /// The same, ageing by this clock.
+    #[must_use]
+    pub fn with_clock(lister: L, now: Now) -> Self {
         let state = Mutex::new(State { last: None, failed: None, making: None });
-        Self { inner: Arc::new(Inner { lister, state }) }
+        Self { inner: Arc::new(Inner { lister, now, state }) }
     }
 
     /// What makes the list.
@@ -142,7 +162,7 @@ impl<L: Lister> Listing<L> {
     /// Begins to make the list, so that the first asker finds it made, or nearly.
     pub fn start(&self) {
         let mut state = self.inner.state();
-        if state.younger_than(FRESH).is_none() {
+        if state.younger_than(FRESH, (self.inner.now)()).is_none() {
             self.making(&mut state);
         }
     }
@@ -165,19 +185,20 @@ impl<L: Lister> Listing<L> {
 
     /// The list: the last one while it is young enough, else the one that is being made, if it comes
     /// before the deadline.
-    pub async fn get(&self, deadline: Instant) -> Result<Arc<Listed<L::List>>, ProviderError> {
+    pub async fn get(&self, deadline: Instant) -> Result<Kept<L::List>, ProviderError> {
+        let now = || (self.inner.now)();
         let mut making = {
             let mut state = self.inner.state();
-            if let Some(listed) = state.younger_than(FRESH) {
-                return Ok(listed);
+            if let Some(kept) = state.younger_than(FRESH, now()) {
+                return Ok(kept);
             }
-            let usable = state.younger_than(USABLE);
-            if let Some(failure) = state.recent_failure() {
+            let usable = state.younger_than(USABLE, now());
+            if let Some(failure) = state.recent_failure(now()) {
                 return usable.ok_or(failure);
             }
             let making = self.making(&mut state);
-            if let Some(listed) = usable {
-                return Ok(listed);
+            if let Some(kept) = usable {
+                return Ok(kept);
             }
             making
         };
@@ -187,32 +208,34 @@ impl<L: Lister> Listing<L> {
         }
         let state = self.inner.state();
         let failure = || {
-            state.recent_failure().unwrap_or_else(|| ProviderError::NotUnderstood {
+            state.recent_failure(now()).unwrap_or_else(|| ProviderError::NotUnderstood {
                 what: what.to_owned(),
                 problem: "listing failed in a way that was not foreseen".to_owned(),
             })
         };
-        state.younger_than(FRESH).ok_or_else(failure)
+        state.younger_than(FRESH, now()).ok_or_else(failure)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
 
     use super::*;
 
-    /// Makes a list of how often it was asked, when it may; fails on demand.
+    /// Makes a list of how often it was asked, when it may; fails on demand. Its clock moves by hand.
+    #[derive(Clone)]
     struct Counter {
-        asked: AtomicUsize,
-        gate: Semaphore,
-        fails: std::sync::atomic::AtomicBool,
+        asked: Arc<AtomicUsize>,
+        gate: Arc<Semaphore>,
+        fails: Arc<AtomicBool>,
+        passed: Arc<AtomicU64>,
     }
 
     #[async_trait]
-    impl Lister for Arc<Counter> {
+    impl Lister for Counter {
         type List = usize;
 
         fn what(&self) -> &'static str {
@@ -232,76 +255,89 @@ mod tests {
         }
     }
 
-    fn counter(permits: usize) -> Arc<Counter> {
-        Arc::new(Counter {
-            asked: AtomicUsize::new(0),
-            gate: Semaphore::new(permits),
-            fails: std::sync::atomic::AtomicBool::new(false),
-        })
+    impl Counter {
+        fn new(permits: usize) -> (Self, Listing<Self>) {
+            let counter = Self {
+                asked: Arc::default(),
+                gate: Arc::new(Semaphore::new(permits)),
+                fails: Arc::default(),
+                passed: Arc::default(),
+            };
+            let passed = Arc::clone(&counter.passed);
+            let now = move || Instant::now() + Duration::from_secs(passed.load(Ordering::SeqCst));
+            (counter.clone(), Listing::with_clock(counter, Arc::new(now)))
+        }
+
+        fn pass(&self, time: Duration) {
+            self.passed.fetch_add(time.as_secs(), Ordering::SeqCst);
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
     }
 
-    fn within(seconds: u64) -> Instant {
-        Instant::now() + Duration::from_secs(seconds)
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(60)
     }
 
-    #[tokio::test(start_paused = true)]
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(30)
+    }
+
+    #[tokio::test]
     async fn a_list_is_made_once_for_all_who_ask_and_says_its_age() {
-        let counter = counter(1);
-        let listing = Listing::new(Arc::clone(&counter));
-        let (one, other) = tokio::join!(listing.get(within(9)), listing.get(within(9)));
-        assert_eq!((one.unwrap().value, other.unwrap().value), (1, 1));
-        tokio::time::advance(FRESH - Duration::from_secs(1)).await;
-        let answer = listing.get(within(9)).await.unwrap().answer(Value::Null);
-        assert!((58.0..61.0).contains(&answer.age.get()), "{}", answer.age.get());
-        assert_eq!(counter.asked.load(Ordering::SeqCst), 1);
+        let (counter, listing) = Counter::new(1);
+        let (one, other) = tokio::join!(listing.get(far()), listing.get(far()));
+        assert_eq!((*one.unwrap().value(), *other.unwrap().value()), (1, 1));
+        counter.pass(Duration::from_secs(50));
+        let answer = listing.get(far()).await.unwrap().answer(Value::Null);
+        assert!((50.0..55.0).contains(&answer.age.get()), "{}", answer.age.get());
+        assert_eq!(counter.asked(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_older_list_is_used_while_the_next_is_made_and_a_very_old_one_is_not() {
-        let counter = counter(1);
-        let listing = Listing::new(Arc::clone(&counter));
-        assert_eq!(listing.get(within(9)).await.unwrap().value, 1);
-        tokio::time::advance(FRESH + Duration::from_secs(1)).await;
-        assert_eq!(listing.get(within(9)).await.unwrap().value, 1);
+        let (counter, listing) = Counter::new(1);
+        assert_eq!(*listing.get(far()).await.unwrap().value(), 1);
+        counter.pass(FRESH);
+        assert_eq!(*listing.get(far()).await.unwrap().value(), 1);
         counter.gate.add_permits(1);
-        while counter.gate.available_permits() > 0 {
+        // The next one comes when its maker has had its turn.
+        while *listing.get(far()).await.unwrap().value() == 1 {
             tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-        assert_eq!(listing.get(within(9)).await.unwrap().value, 2);
-        tokio::time::advance(USABLE + Duration::from_secs(1)).await;
-        assert!(matches!(listing.get(within(2)).await, Err(ProviderError::Timeout(_))));
-        assert_eq!(counter.asked.load(Ordering::SeqCst), 3);
+        assert_eq!(*listing.get(far()).await.unwrap().value(), 2);
+        counter.pass(USABLE);
+        assert!(matches!(listing.get(soon()).await, Err(ProviderError::Timeout(_))));
+        assert_eq!(counter.asked(), 3);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_hung_tool_is_asked_once_however_many_wait_for_it() {
-        let counter = counter(0);
-        let listing = Listing::new(Arc::clone(&counter));
+        let (counter, listing) = Counter::new(0);
         for _ in 0..5 {
             let asked = Instant::now();
-            assert!(matches!(listing.get(within(3)).await, Err(ProviderError::Timeout(_))));
-            assert_eq!(asked.elapsed(), Duration::from_secs(3));
+            assert!(matches!(listing.get(soon()).await, Err(ProviderError::Timeout(_))));
+            assert!(asked.elapsed() < Duration::from_secs(5));
         }
-        assert_eq!(counter.asked.load(Ordering::SeqCst), 1);
-        // After its own time it is given up, and for a while nobody tries again.
-        tokio::time::advance(LISTING_TIME).await;
-        assert!(listing.get(within(3)).await.is_err());
-        assert!(counter.asked.load(Ordering::SeqCst) <= 2);
+        assert_eq!(counter.asked(), 1);
+        // When it answers at last, it answers for the next one who asks.
+        counter.gate.add_permits(1);
+        assert_eq!(*listing.get(far()).await.unwrap().value(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_failure_is_told_to_all_and_tried_again_later() {
-        let counter = counter(8);
+        let (counter, listing) = Counter::new(8);
         counter.fails.store(true, Ordering::SeqCst);
-        let listing = Listing::new(Arc::clone(&counter));
         for _ in 0..3 {
-            let failed = listing.get(within(3)).await.err().unwrap();
+            let failed = listing.get(far()).await.err().unwrap();
             assert_eq!(failed.in_full(), "counter failed: it is not on the search path");
         }
-        assert_eq!(counter.asked.load(Ordering::SeqCst), 1);
+        assert_eq!(counter.asked(), 1);
         counter.fails.store(false, Ordering::SeqCst);
-        tokio::time::advance(RETRY).await;
-        assert_eq!(listing.get(within(3)).await.unwrap().value, 2);
+        counter.pass(RETRY);
+        assert_eq!(*listing.get(far()).await.unwrap().value(), 2);
     }
 }

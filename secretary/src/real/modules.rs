@@ -273,7 +273,7 @@ impl PackageSource for Command {
         let HowToLoad { module } = arguments(tool, args)?;
         let listed = listing.get(deadline).await?;
         // Only what is on the list becomes an argument.
-        let known = listed.value.iter().any(|installed| {
+        let known = listed.value().iter().any(|installed| {
             let version = installed.version.as_deref();
             version.is_some_and(|version| format!("{}/{version}", installed.name) == module)
         });

@@ -121,7 +121,13 @@ impl<S: PackageSource> Packages<S> {
     /// The packages of a source.
     #[must_use]
     pub fn of(source: S) -> Self {
-        Self { listing: Listing::new(source) }
+        Self::listed_by(Listing::new(source))
+    }
+
+    /// The packages that a listing keeps.
+    #[must_use]
+    pub fn listed_by(listing: Listing<S>) -> Self {
+        Self { listing }
     }
 
     fn source(&self) -> &S {
@@ -173,7 +179,7 @@ impl<S: PackageSource> Provider for Packages<S> {
                 let FindPackage { name } = arguments(tool, args)?;
                 let listed = self.listing.get(deadline).await?;
                 let same = |package: &&Installed| self.source().is_called(&package.name, &name);
-                let packages = listed.value.as_ref();
+                let packages = listed.value().as_ref();
                 let found: Vec<&Installed> = packages.iter().filter(same).take(PAGE_LIMIT).collect();
                 Ok(listed.answer(json!(found)))
             }
@@ -182,7 +188,7 @@ impl<S: PackageSource> Provider for Packages<S> {
                 let prefix = prefix.to_lowercase();
                 let listed = self.listing.get(deadline).await?;
                 let fits = |package: &&Installed| package.name.to_lowercase().starts_with(&prefix);
-                let packages = listed.value.as_ref();
+                let packages = listed.value().as_ref();
                 let total = packages.iter().filter(fits).count();
                 let shown: Vec<Installed> =
                     packages.iter().filter(fits).take(PAGE_LIMIT).map(brief).collect();

@@ -245,7 +245,7 @@ impl PackageSource for Find {
     ) -> Result<Answer, ProviderError> {
         plain_tool(tool, args, &["compilers"])?;
         let listed = self.compilers.get(deadline).await?;
-        Ok(listed.answer(json!(listed.value)))
+        Ok(listed.answer(json!(listed.value())))
     }
 }
 
