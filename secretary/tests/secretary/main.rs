@@ -16,3 +16,4 @@ mod runtimes;
 mod software;
 mod storage;
 mod support;
+mod trees;

@@ -163,11 +163,17 @@ fn memory(device: &Device<'_>) -> Said<MemoryAnswer> {
     Ok(MemoryAnswer { total: info.total, free: info.free })
 }
 
+/// The program's own name of its path; whose home it stands in is nobody's business.
+fn program_of(path: &str) -> Option<String> {
+    let name = path.split_whitespace().next()?.rsplit('/').next()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 fn processes(nvml: &Nvml, device: &Device<'_>) -> Said<Vec<ProcessAnswer>> {
     let running = device.running_compute_processes().map_err(refusal)?;
     let named = running.into_iter().take(PROCESSES_LIMIT).map(|process| ProcessAnswer {
         pid: process.pid,
-        name: nvml.sys_process_name(process.pid, 64).ok().filter(|name| !name.is_empty()),
+        name: nvml.sys_process_name(process.pid, 256).ok().and_then(|path| program_of(&path)),
         memory: match process.used_gpu_memory {
             UsedGpuMemory::Used(bytes) => Some(bytes),
             UsedGpuMemory::Unavailable => None,
