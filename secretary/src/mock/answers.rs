@@ -8,22 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::member::{Member, Query};
 use crate::provider::{NoArguments, ProviderError, arguments};
-
-/// The most packages that one answer lists.
-const PAGE_LIMIT: usize = 500;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FindPackage {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListPackages {
-    #[serde(default)]
-    prefix: String,
-}
+use crate::real::packages::{FindPackage, ListPackages, PAGE_LIMIT};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -163,12 +163,8 @@ impl PackageSource for Conda {
 
     async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
         let told = ["CONDA_EXE", "MAMBA_EXE"].into_iter().filter_map(|name| self.host.variable(name));
-        let told: Vec<PathBuf> = told.map(PathBuf::from).filter(|path| path.is_absolute()).collect();
-        if let Some(program) = self.host.executable(told, deadline).await? {
-            return Ok(Some(program));
-        }
-        let found = self.host.find(&["conda", "mamba", "micromamba"], deadline).await?;
-        Ok(found.map(|(_, program)| program))
+        let told = told.map(PathBuf::from).filter(|path| path.is_absolute()).collect();
+        self.host.locate(told, &["conda", "mamba", "micromamba"], deadline).await
     }
 
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value {

@@ -167,14 +167,21 @@ impl Host {
         self.blocking.run("PATH", deadline, search).await
     }
 
-    /// The first of these files that is an executable one, given with their whole paths.
-    pub async fn executable(
+    /// A program: the first of these files that can be executed, given with their whole paths, else the
+    /// first of these names on the search path.
+    pub async fn locate(
         &self,
         files: Vec<PathBuf>,
+        names: &[&str],
         deadline: Instant,
     ) -> Result<Option<PathBuf>, ProviderError> {
         let search = move || files.into_iter().find(|file| program::is_executable(file));
-        self.blocking.run("installed programs", deadline, search).await
+        // Each kind of program for itself: one that hangs with its file system does not stop the others.
+        let what = names.join(", ");
+        if let Some(program) = self.blocking.run(&what, deadline, search).await? {
+            return Ok(Some(program));
+        }
+        Ok(self.find(names, deadline).await?.map(|(_, program)| program))
     }
 
     /// Runs a program.

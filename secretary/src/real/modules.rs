@@ -222,11 +222,8 @@ impl PackageSource for Command {
         let home =
             self.host.variable("MODULESHOME").map(|home| Path::new(home).join("libexec/modulecmd.tcl"));
         let usual = COMMANDS.iter().map(|file| self.host.root.join(file));
-        let files: Vec<PathBuf> = told.chain(home).chain(usual).collect();
-        if let Some(program) = self.host.executable(files, deadline).await? {
-            return Ok(Some(program));
-        }
-        Ok(self.host.find(&["modulecmd"], deadline).await?.map(|(_, program)| program))
+        let files = told.chain(home).chain(usual).collect();
+        self.host.locate(files, &["modulecmd"], deadline).await
     }
 
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value {

@@ -15,7 +15,7 @@ use super::listing::{Lister, Listing};
 use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, arguments};
 
 /// The most packages that one answer lists.
-const PAGE_LIMIT: usize = 500;
+pub(crate) const PAGE_LIMIT: usize = 500;
 /// The version of a package that is there and does not say which it is.
 const UNTOLD: &str = "unknown";
 
@@ -42,17 +42,21 @@ impl Installed {
     }
 }
 
+/// The arguments of `find_package`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FindPackage {
-    name: String,
+pub(crate) struct FindPackage {
+    /// The package.
+    pub(crate) name: String,
 }
 
+/// The arguments of `list_packages`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListPackages {
+pub(crate) struct ListPackages {
+    /// What the names begin with.
     #[serde(default)]
-    prefix: String,
+    pub(crate) prefix: String,
 }
 
 /// What is special to one tool that installs packages.

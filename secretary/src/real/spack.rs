@@ -33,13 +33,8 @@ struct Spack {
 
 impl Spack {
     async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
-        if let Some(root) = self.host.variable("SPACK_ROOT") {
-            let program = Path::new(root).join("bin/spack");
-            if let Some(program) = self.host.executable(vec![program], deadline).await? {
-                return Ok(Some(program));
-            }
-        }
-        Ok(self.host.find(&["spack"], deadline).await?.map(|(_, program)| program))
+        let root = self.host.variable("SPACK_ROOT").map(|root| Path::new(root).join("bin/spack"));
+        self.host.locate(root.into_iter().collect(), &["spack"], deadline).await
     }
 
     async fn run(&self, args: &[&str], limit: usize, deadline: Instant) -> Result<Output, ProviderError> {
