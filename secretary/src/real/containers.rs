@@ -113,6 +113,7 @@ pub struct RuntimeReading {
     /// Whether this user can use it, if anybody can tell.
     pub usable: Option<bool>,
     /// Why not, or why nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 

@@ -67,9 +67,11 @@ pub struct MpiReading {
     pub version: Option<String>,
     /// Who built it, or for which device.
     pub build: Option<String>,
-    /// What it sends through; empty when the program does not tell.
+    /// What it sends through; absent when the program does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fabrics: Vec<String>,
-    /// What starts its processes; empty when the program does not tell.
+    /// What starts its processes; absent when the program does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub launchers: Vec<String>,
 }
 

@@ -310,7 +310,10 @@ impl Provider for Gpus {
         let answer = self.read(deadline).await?;
         let reading = reading(&answer)?;
         let gpus: Vec<Value> = reading.gpus.iter().map(Gpu::metadata).collect();
-        Ok(json!({"driver": reading.driver, "cuda": reading.cuda, "gpus": gpus}))
+        Ok(match self.is_nvidia() {
+            true => json!({"driver": reading.driver, "cuda": reading.cuda, "gpus": gpus}),
+            false => json!({"driver": reading.driver, "gpus": gpus}),
+        })
     }
 
     fn tools(&self) -> Vec<ProviderTool> {
