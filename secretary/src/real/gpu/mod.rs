@@ -26,8 +26,8 @@ const GPUS_LIMIT: usize = 64;
 /// A GPU counts as free when this share of its memory is, unless the work says how much it needs. Drivers
 /// and display servers keep a little for themselves.
 const FREE_SHARE: f64 = 0.9;
-/// The share of the time left that NVML gets, so that there is time to read the kernel's files after it.
-const NVML_SHARE: f64 = 0.8;
+/// The share of the time left that NVML gets, so that what the files told is not lost with it.
+const NVML_SHARE: f64 = 0.9;
 
 /// A process that computes on a GPU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -260,8 +260,9 @@ impl Gpus {
     }
 
     async fn read(&self, deadline: Instant) -> Result<Answer, ProviderError> {
+        // The files first: they answer at once, and what NVML does with the rest of the time costs nothing.
+        let mut files = self.files(deadline).await?;
         if !self.is_nvidia() {
-            let files = self.files(deadline).await?;
             return Ok(rocm::complete(&self.host, files, deadline).await);
         }
         let problem = match self.nvml(earlier(deadline, NVML_SHARE)).await {
@@ -269,7 +270,6 @@ impl Gpus {
             Ok(None) => "NVML is not here: memory, processes and load are unknown".to_owned(),
             Err(error) => error.in_full(),
         };
-        let mut files = self.files(deadline).await?;
         if has_gpus(&files) {
             files.problems.push(problem);
         }
