@@ -13,12 +13,12 @@ use secretary::real::gpu::nvml::{
 };
 use secretary::real::gpu::{Gpus, parse_rocm_smi, parts};
 use secretary::real::host::Host;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::mutation::mutated;
 use crate::replay::{Programs, recording, says};
-use crate::support::{Desk, call, clock, recorded, requirement, within};
+use crate::support::{Desk, call, clock, recorded, requirement, tree, within};
 
 const H100: u64 = 85_520_809_984;
 
@@ -191,6 +191,49 @@ fn this_machines_own_library_answers_or_is_absent() {
     // No library, no driver, or one that is newer than its kernel module: each is a sentence.
     if let Err(failure) = SystemNvml::default().read() {
         assert!(failure.to_string().starts_with("NVML "), "{failure}");
+    }
+}
+
+/// The library's own calls, structures and errors, answered by a stand-in that is built where there is a
+/// C compiler.
+#[tokio::test]
+async fn the_library_s_calls_are_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let library = directory.path().join("libnvidia-ml.so.1");
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
+        .args([&library, &tree("nvml/stand_in.c")])
+        .status();
+    if built.is_err() {
+        return;
+    }
+    assert!(built.unwrap().success());
+    let mut host = recorded("two-sockets");
+    host.nvml = Arc::new(SystemNvml::in_file(&library));
+    let gpus = nvidia(&host);
+    // The second look goes through the library that the first one left initialised.
+    for _ in 0..2 {
+        let read = gpus.call("gpus", &Map::new(), within(20.0)).await.unwrap();
+        assert_eq!((read.source.as_str(), &read.problems), ("NVML", &Vec::new()));
+        let process = |gib: u32| json!([{"pid": 4711, "name": "train-4711", "memory_gib": gib}]);
+        let instance = |number: u32, processes: Value| {
+            json!({"model": "mig-1g.10gb", "uuid": format!("GPU-{number}"), "memory_gib": 10,
+                   "memory_free_gib": 10, "processes": processes})
+        };
+        let whole = |number: u32, free: u32, load: u32, cut: bool, parts: Value, running| {
+            json!({"product": "NVIDIA H100 80GB HBM3", "model": "h100", "uuid": format!("GPU-{number}"),
+                   "memory_gib": 80, "memory_free_gib": free, "utilisation_percent": load,
+                   "temperature_celsius": 61, "power_watts": 412.345, "compute_capability": "9.0",
+                   "mig": cut, "mig_instances": parts, "nvlinks_up": 3, "processes": running})
+        };
+        let cut = json!([instance(10, json!([])), instance(11, process(6))]);
+        assert_eq!(
+            read.value,
+            json!({"driver": "550.90.07", "cuda": "12.4",
+                   "gpus": [whole(0, 20, 87, false, json!([]), process(6)),
+                            whole(1, 80, 0, true, cut, Value::Null)],
+                   "lost": ["GPU 2: device fell off the bus or has otherwise become inacessible"]})
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! [`NvmlReader`] asks, [`interpret`] says what the answers mean. Nothing but the reader needs a GPU.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
@@ -125,7 +126,23 @@ pub trait NvmlReader: Send + Sync + 'static {
 /// may take seconds.
 #[derive(Default)]
 pub struct SystemNvml {
+    library: Option<PathBuf>,
     nvml: Mutex<Option<Nvml>>,
+}
+
+impl SystemNvml {
+    /// The library in this file, in place of the one that the system's loader finds.
+    #[must_use]
+    pub fn in_file(library: &Path) -> Self {
+        Self { library: Some(library.to_owned()), nvml: Mutex::new(None) }
+    }
+
+    fn start(&self) -> Result<Nvml, NvmlError> {
+        match &self.library {
+            Some(library) => Nvml::builder().lib_path(library.as_os_str()).init(),
+            None => Nvml::init(),
+        }
+    }
 }
 
 /// A machine without NVML, such as a recorded one.
@@ -248,7 +265,7 @@ impl NvmlReader for SystemNvml {
         let mut place = self.nvml.lock().unwrap_or_else(PoisonError::into_inner);
         let nvml = match place.take() {
             Some(nvml) => nvml,
-            None => Nvml::init().map_err(|error| failure(&error))?,
+            None => self.start().map_err(|error| failure(&error))?,
         };
         let answer = ask(&nvml).map_err(|error| failure(&error))?;
         // One that failed is not kept: the driver may have been replaced under it.
