@@ -135,6 +135,19 @@ pub enum ToolNaming {
     Legacy,
 }
 
+/// What runs the work of a worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Manager {
+    /// The site's workload manager when it answers, else this machine.
+    #[default]
+    Auto,
+    /// This machine.
+    Local,
+    /// Slurm, with the partition, account, qos and constraint of SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_QOS
+    /// and SBATCH_CONSTRAINT.
+    Slurm,
+}
+
 /// When false claims count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Audit {
@@ -220,6 +233,9 @@ pub struct Start {
     /// The URL at which the hub reaches this worker, through a tunnel for example
     #[arg(long, value_name = "URL", help_heading = "Worker")]
     pub public_url: Option<String>,
+    /// What runs the work [default: auto]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "Worker")]
+    pub manager: Option<Manager>,
     /// What computing costs here: a JSON file with node_hour_usd, core_hour_usd, gpu_hour_usd
     #[arg(long, value_name = "FILE", help_heading = "Worker")]
     pub prices: Option<PathBuf>,

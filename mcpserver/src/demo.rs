@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use workload::local::LocalMachine;
 
-use crate::arguments::Demo;
+use crate::arguments::{Demo, Manager};
 use crate::crew::{Base, Crew};
 use crate::data_dir::random_text;
 use crate::exit::{Exit, Failure};
@@ -88,7 +88,7 @@ pub async fn run(demo: Demo, shutdown: CancellationToken) -> Result<Exit, Failur
 struct Stage {
     hub: RunningHub,
     crew: Crew,
-    machine: Arc<LocalMachine>,
+    machine: Option<Arc<LocalMachine>>,
     own_name: WorkerId,
     /// Cuts the streams of the workers.
     streams: CancellationToken,
@@ -122,7 +122,8 @@ impl Stage {
         let url = listening.url.clone();
         let crew = Crew::new(Base { url: url.clone(), hub_url: url.clone(), secret: secret.clone() })?;
         let prices = Prices { core_hour_usd: Some(Usd::saturating(OWN_CORE_HOUR_USD)), ..Prices::default() };
-        let (site, machine) = site::real(directory.path(), Some(prices), Arc::new(SystemClock)).await?;
+        let (site, machine) =
+            site::real(directory.path(), Manager::Local, Some(prices), Arc::new(SystemClock)).await?;
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let own_name = own_name(&host_name.to_string_lossy());
         crew.add(&own_name, &[], site, SEED)?;
@@ -246,7 +247,9 @@ impl Stage {
 
     async fn clear(self) {
         self.crew.end().await;
-        self.machine.shutdown().await;
+        if let Some(machine) = &self.machine {
+            machine.shutdown().await;
+        }
         self.streams.cancel();
         self.hub.end().await;
         drop(self.directory);

@@ -13,8 +13,10 @@ use secretary::detection::Detection;
 use secretary::provider::Provider;
 use secretary::providers::{detect as look, real_providers};
 use secretary::real::host::Host;
+use secretary::real::machine::Machine;
 use serde_json::{Value, json};
 use workload::ReadSide;
+use workload::slurm::{SlurmOptions, SlurmReader};
 
 use crate::exit::Failure;
 use crate::site::manager_of_simulated;
@@ -29,7 +31,10 @@ fn providers_here() -> Result<(Vec<Arc<dyn Provider>>, tempfile::TempDir), Failu
     let directory = passing_directory()?;
     let machine = manager_of_simulated(directory.path(), Arc::new(SystemClock))?;
     let manager: Arc<dyn ReadSide> = machine;
-    Ok((real_providers(&Host::this(), Some(manager)), directory))
+    let mut providers = real_providers(&Host::this(), Some(manager));
+    let slurm = SlurmReader::new(SlurmOptions::of_process(), Arc::new(SystemClock));
+    providers.push(Arc::new(Machine::new(Arc::new(slurm))));
+    Ok((providers, directory))
 }
 
 /// Looks for providers and prints what was found.

@@ -12,7 +12,7 @@ use protocol::evaluation::AuditMode;
 use protocol::ids::WorkerId;
 use protocol::units::Seconds;
 
-use crate::arguments::{Audit, MockFlags, Start, ToolNaming, Transport};
+use crate::arguments::{Audit, Manager, MockFlags, Start, ToolNaming, Transport};
 use crate::exit::Failure;
 use crate::listen::Place;
 use crate::member::hub_root;
@@ -71,6 +71,8 @@ pub struct WorkerPlan {
     pub labels: BTreeMap<String, String>,
     /// Where its data lies, unless at the usual place.
     pub data_dir: Option<PathBuf>,
+    /// What runs its work.
+    pub manager: Manager,
     /// Its prices.
     pub prices: Option<PathBuf>,
     /// Whether proposals carry the trace of calls.
@@ -170,6 +172,7 @@ impl Start {
         let worker_flags = [
             ("--worker-id", self.worker_id.is_some()),
             ("--label", !self.label.is_empty()),
+            ("--manager", self.manager.is_some()),
             ("--prices", self.prices.is_some()),
             ("--verbose", self.verbose),
             ("--mock", self.mock.mock.is_some()),
@@ -211,6 +214,9 @@ impl Start {
         ];
         if let (false, Some((flag, _))) = (simulated, flags.iter().find(|(_, set)| *set)) {
             return Err(usage(format!("{flag} is for a simulated worker: add --mock")));
+        }
+        if simulated && self.manager.is_some() {
+            return Err(usage("a simulated worker simulates its manager: leave out --manager or --mock"));
         }
         if simulated && self.prices.is_some() {
             return Err(usage("a simulated worker has prices of its own: leave out --prices or --mock"));
@@ -278,6 +284,7 @@ impl Start {
                 .data_dir
                 .as_ref()
                 .map(|path| if self.dual { path.join("worker") } else { path.clone() }),
+            manager: self.manager.unwrap_or_default(),
             prices: self.prices.clone(),
             verbose: self.verbose,
         })
@@ -334,6 +341,8 @@ mod tests {
             "--honesty 0.5",
             "--mock hpc --archetype cloud",
             "--mock --prices p.json",
+            "--mock --manager slurm",
+            "--hub --manager slurm",
             "--transport stdio --hub",
             "--transport stdio --join http://h --join-secret s",
             "--label a=1 --label a=2",

@@ -1,4 +1,4 @@
-//! What a worker stands for: this machine, looked at and with its own workload manager, or a simulated
+//! What a worker stands for: the site around it, looked at and with its workload manager, or a simulated
 //! cluster.
 
 use std::path::Path;
@@ -17,9 +17,12 @@ use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use worker::{Mock, Site};
 use workload::local::{LocalMachine, LocalOptions};
+use workload::slurm::{Slurm, SlurmOptions};
 use workload::{ReadSide, SubmitSide};
 
+use crate::arguments::Manager;
 use crate::exit::Failure;
+use crate::say;
 
 /// How long the processes of simulated sites may take to end, when their agent ends.
 const SIMULATED_GRACE: Duration = Duration::from_secs(2);
@@ -44,20 +47,61 @@ pub struct Recipe {
     pub exec: bool,
 }
 
-/// This machine, with its workload manager's state in a directory.
+/// This site, with the state of what runs its work in a directory: the site's workload manager, or this
+/// machine, which is handed back as well because somebody has to end it.
 pub async fn real(
     directory: &Path,
+    manager: Manager,
     prices: Option<Prices>,
     clock: Arc<dyn Clock>,
-) -> Result<(Site, Arc<LocalMachine>), Failure> {
+) -> Result<(Site, Option<Arc<LocalMachine>>), Failure> {
     let mut detected = detect(real_providers(&Host::this(), None)).await;
-    let mut options = LocalOptions::whole_machine(directory.join("machine"));
-    options.slots.gpus = gpus(&detected);
-    let machine = Arc::new(LocalMachine::open(options, clock.clone())?);
-    let look: Arc<dyn Provider> = Arc::new(Machine::new(machine.clone() as Arc<dyn ReadSide>));
+    let slurm = slurm(directory, manager, clock.clone()).await?;
+    let (runs, machine): (Arc<dyn SubmitSide>, _) = match slurm {
+        Some(slurm) => (slurm, None),
+        None => {
+            let machine = local(directory, gpus(&detected), clock.clone())?;
+            (machine.clone(), Some(machine))
+        }
+    };
+    let look: Arc<dyn Provider> = Arc::new(Machine::new(runs.clone() as Arc<dyn ReadSide>));
     detected.extend(detect(vec![look]).await);
-    let manager: Arc<dyn SubmitSide> = machine.clone();
-    Ok((Site { providers: Providers::of(detected, clock), manager, prices, mock: None }, machine))
+    Ok((Site { providers: Providers::of(detected, clock), manager: runs, prices, mock: None }, machine))
+}
+
+/// The site's Slurm, where it is wanted and answers.
+async fn slurm(
+    directory: &Path,
+    manager: Manager,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Arc<Slurm>>, Failure> {
+    let options = SlurmOptions::of_process();
+    let wanted = match manager {
+        Manager::Auto => options.is_installed(),
+        Manager::Local => false,
+        Manager::Slurm => true,
+    };
+    if !wanted {
+        return Ok(None);
+    }
+    let slurm = Slurm::open(options, directory.join("slurm"), clock)?;
+    match slurm.capacity().await {
+        Ok(_) => Ok(Some(Arc::new(slurm))),
+        Err(error) if manager == Manager::Slurm => Err(error.into()),
+        Err(error) => {
+            say(&format!(
+                "warning: Slurm is here and does not answer, so work runs on this machine: {error}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// This machine as a manager of its own.
+fn local(directory: &Path, gpus: u32, clock: Arc<dyn Clock>) -> Result<Arc<LocalMachine>, Failure> {
+    let mut options = LocalOptions::whole_machine(directory.join("machine"));
+    options.slots.gpus = gpus;
+    Ok(Arc::new(LocalMachine::open(options, clock)?))
 }
 
 /// GPUs that jobs may be given: as many as this process may use.

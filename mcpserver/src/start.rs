@@ -207,14 +207,14 @@ async fn prepare(plan: &WorkerPlan) -> Result<Prepared, Failure> {
             let (site, machine) = match recipe {
                 Some(recipe) => {
                     let machine = site::manager_of_simulated(&path, clock.clone())?;
-                    (site::simulated(&plan.id, recipe, machine.clone(), clock.clone()), machine)
+                    (site::simulated(&plan.id, recipe, machine.clone(), clock.clone()), Some(machine))
                 }
                 None => {
                     let prices = plan.prices.as_deref().map(site::read_prices).transpose()?;
-                    site::real(&path, prices, clock.clone()).await?
+                    site::real(&path, plan.manager, prices, clock.clone()).await?
                 }
             };
-            (site, key, Ledger::open(&path)?, path, Directory::Kept(kept, Some(machine)))
+            (site, key, Ledger::open(&path)?, path, Directory::Kept(kept, machine))
         }
     };
     let worker = Worker::new(WorkerConfig {

@@ -72,13 +72,19 @@ impl Worker {
 
     async fn answer_as_real(&self, call: &Call, deadline: Instant) -> Result<Proposal, ErrorBody> {
         let now = self.now();
-        let taken = self.offers().begin(now).taken(now);
-        let mut looked = self.site().providers.investigate(call, &taken, deadline).await;
+        // What was awarded is in the manager's own figures already, or will be in a moment.
+        let (held, taken) = {
+            let offers = self.offers().begin(now);
+            (offers.held(now), offers.taken(now))
+        };
+        let mut looked = self.site().providers.investigate(call, &held, deadline).await;
         looked.facts.prices = looked.facts.prices.or(self.site().prices);
         let now = self.now();
         let mut offers = self.offers().begin(now);
         let unchanged = offers.taken(now).len() == taken.len();
-        let proposal = propose(call, &looked.facts, looked.calls, now, |_| unchanged);
+        let mut proposal = propose(call, &looked.facts, looked.calls, now, |_| unchanged);
+        // Others may take what we keep in our own books only.
+        proposal.hold_is_firm = proposal.hold_is_firm.map(|firm| firm && !self.site().has_own_queue());
         let allocation = matching::allocation::allocation(&call.requirement, &looked.facts);
         offers.offer(call, &proposal, allocation, now);
         Ok(proposal)

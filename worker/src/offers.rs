@@ -74,13 +74,19 @@ impl Offers {
 }
 
 impl Ledgering<'_> {
-    /// The capacity that live holds and running work take.
-    pub fn taken(&self, now: Timestamp) -> Vec<(ProposalId, Allocation)> {
+    /// The capacity that live holds take.
+    pub fn held(&self, now: Timestamp) -> Vec<(ProposalId, Allocation)> {
         let held =
             self.0.offers.iter().filter(|(_, offer)| offer.hold_until.is_some_and(|until| until > now));
-        let held = held.filter_map(|(id, offer)| Some((id.clone(), offer.allocation?)));
+        held.filter_map(|(id, offer)| Some((id.clone(), offer.allocation?))).collect()
+    }
+
+    /// The capacity that live holds and running work take.
+    pub fn taken(&self, now: Timestamp) -> Vec<(ProposalId, Allocation)> {
+        let mut taken = self.held(now);
         let awarded = self.0.awarded.iter().map(|(id, allocation)| (id.clone(), *allocation));
-        held.chain(awarded).collect()
+        taken.extend(awarded);
+        taken
     }
 
     /// Remembers an offer, with its hold when it has one.

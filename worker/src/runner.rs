@@ -8,6 +8,7 @@ use protocol::artifact::Artifact;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::ids::{ArtifactId, Digest};
 use protocol::job::{AttemptState, JobSpec, Metric, Observed};
+use protocol::requirement::Requirement;
 use protocol::units::Seconds;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use transport::http::Bounds;
 use transport::link::LinkError;
 use workload::local::{LOG_NAME, METRICS_NAME};
 use workload::read::{NativeId, RunState};
-use workload::submit::{Status, SubmitRequest};
+use workload::submit::{Placement, Status, SubmitRequest};
 
 use crate::ledger::Entry;
 use crate::outputs::{MetricsReader, OutputFile, confined, matching_files, read_report};
@@ -162,13 +163,25 @@ impl Worker {
             } else {
                 entry.allocation
             },
+            placement: if self.site().mock.is_some() {
+                Placement::default()
+            } else {
+                placement(&award.requirement)
+            },
             memory_limit: award.requirement.compute.memory_gib.filter(|_| self.site().mock.is_none()),
-            time_limit,
+            time_limit: time_limit.or_else(|| self.limit_of_stated(&award.requirement)),
         };
         let native = self.site().manager.submit(request).await.map_err(|error| error.body())?;
         let key = (award.job_id.clone(), award.attempt);
         self.ledger().submitted(&key, native.clone()).map_err(|error| storage(&error.to_string()))?;
         Ok(native)
+    }
+
+    /// A limit for work that names none but says how long it takes. A manager of many machines would end
+    /// it at the default of its queue; what was said is an estimate, so twice of it is asked for.
+    fn limit_of_stated(&self, requirement: &Requirement) -> Option<Seconds> {
+        let stated = requirement.time.duration_seconds.filter(|_| self.site().has_own_queue())?;
+        Some(Seconds::saturating(stated.get() * 2.0))
     }
 
     /// The specification with its data as a local file: fetched from the hub when it is an artifact.
@@ -285,6 +298,16 @@ impl Worker {
             job_id: Some(entry.award.job_id.clone()),
             inputs,
         }))
+    }
+}
+
+/// How the work is to be placed, beyond its size.
+fn placement(requirement: &Requirement) -> Placement {
+    let gpus = requirement.compute.gpus.as_ref().filter(|gpus| !gpus.optional);
+    Placement {
+        tasks: requirement.compute.tasks,
+        gpu_model: gpus.and_then(|gpus| gpus.model.clone()),
+        ..Placement::default()
     }
 }
 

@@ -46,6 +46,11 @@ impl Mock {
 }
 
 impl Site {
+    /// Whether work waits in the queue of a manager of many machines, which others use as well.
+    pub(crate) fn has_own_queue(&self) -> bool {
+        self.mock.is_none() && self.manager.manager() != "machine"
+    }
+
     /// The kinds of job that run here.
     #[must_use]
     pub fn job_kinds() -> [JobKind; 2] {
@@ -58,9 +63,11 @@ impl Site {
         let mock = self.mock.as_ref();
         Manifest {
             software: format!("parley {}", env!("CARGO_PKG_VERSION")),
-            archetype: Some(
-                mock.map_or_else(|| "standalone".to_owned(), |mock| mock.site.archetype().to_string()),
-            ),
+            archetype: Some(match mock {
+                Some(mock) => mock.site.archetype().to_string(),
+                None if self.has_own_queue() => "hpc".to_owned(),
+                None => "standalone".to_owned(),
+            }),
             mock: mock.map(|mock| mock.site.identity()),
             job_kinds: Self::job_kinds().into(),
             workload: self.providers.workload().map(str::to_owned),

@@ -41,6 +41,48 @@ pub enum WorkloadError {
         /// The id that was asked for.
         native: NativeId,
     },
+    /// The manager's command is not on this machine.
+    #[error("{command} is not on the search path")]
+    CommandMissing {
+        /// Its name.
+        command: &'static str,
+    },
+    /// The manager's command did not answer in time.
+    #[error("{command} did not answer within {} s", after.as_secs_f64())]
+    Silent {
+        /// Its name.
+        command: &'static str,
+        /// How long it was waited for.
+        after: std::time::Duration,
+    },
+    /// The manager's command failed.
+    #[error("{command} failed: {problem}")]
+    CommandFailed {
+        /// Its name.
+        command: &'static str,
+        /// What it said.
+        problem: String,
+    },
+    /// The manager's command answered in a form that is not understood.
+    #[error("the answer of {command} is not understood: {problem}")]
+    NotUnderstood {
+        /// Its name.
+        command: &'static str,
+        /// What is wrong with the answer.
+        problem: String,
+    },
+    /// The manager cannot be reached, or takes nothing at the moment.
+    #[error("the workload manager takes nothing at the moment: {problem}")]
+    Unavailable {
+        /// What it said.
+        problem: String,
+    },
+    /// A submission was not answered, and no job of it can be found; it was withdrawn.
+    #[error("the submission was not answered and no job of it was found; it was withdrawn: {problem}")]
+    Doubtful {
+        /// What happened to the submission.
+        problem: String,
+    },
     /// The manager is shutting down or its loop ended.
     #[error("the workload manager is shutting down")]
     ShuttingDown,
@@ -75,7 +117,10 @@ impl WorkloadError {
         match self {
             Self::Refused { .. } | Self::ProgramNotFound { .. } => ErrorCode::Job,
             Self::Conflict { .. } => ErrorCode::IdempotencyConflict,
-            Self::QueueFull { .. } | Self::ShuttingDown => ErrorCode::Busy,
+            Self::QueueFull { .. } | Self::ShuttingDown | Self::Unavailable { .. } => ErrorCode::Busy,
+            Self::Silent { .. } | Self::Doubtful { .. } => ErrorCode::UpstreamTimeout,
+            Self::CommandMissing { .. } => ErrorCode::UpstreamDown,
+            Self::CommandFailed { .. } | Self::NotUnderstood { .. } => ErrorCode::UpstreamBad,
             Self::UnknownJob { .. } => ErrorCode::NotFound,
             Self::InUse(_) => ErrorCode::State,
             Self::JournalDamaged { .. } | Self::Io { .. } => ErrorCode::Storage,

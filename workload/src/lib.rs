@@ -7,11 +7,14 @@
 //! ```
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
-//! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own.
+//! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
+//! [`slurm::Slurm`] drives Slurm through its commands.
 
 pub mod error;
 pub mod local;
+pub mod program;
 pub mod read;
+pub mod slurm;
 pub mod submit;
 
 pub use error::WorkloadError;

@@ -1,7 +1,7 @@
 //! The read side: what a secretary may ask. Nothing here changes anything.
 
 use async_trait::async_trait;
-use protocol::facts::{Allocation, StartEstimate};
+use protocol::facts::{Allocation, NodeGroup, StartEstimate};
 use protocol::ids::JobId;
 use protocol::job::{AttemptNumber, AttemptState, Observed};
 use protocol::units::{GiB, Seconds, Timestamp};
@@ -48,15 +48,28 @@ pub struct Capacity {
     pub accepting: bool,
 }
 
+/// The nodes that a manager hands out, where it has several.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The manager's version.
+    pub version: Option<String>,
+    /// Queues or partitions that take work.
+    pub partitions: Vec<String>,
+    /// Nodes in service, in groups of equals.
+    pub groups: Vec<NodeGroup>,
+    /// Nodes that are not in service.
+    pub nodes_out: u32,
+}
+
 /// One job in the queue or on the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueuedJob {
     /// The manager's id.
     pub native: NativeId,
-    /// Our job.
-    pub job_id: JobId,
-    /// Its attempt.
-    pub attempt: AttemptNumber,
+    /// Our job; none for a job of somebody else.
+    pub job_id: Option<JobId>,
+    /// Its attempt; none for a job of somebody else.
+    pub attempt: Option<AttemptNumber>,
     /// Waiting or running.
     pub state: RunState,
     /// What it takes.
@@ -146,6 +159,11 @@ impl Accounting {
 pub trait ReadSide: Send + Sync {
     /// The manager's name as it stands in facts (`machine`, `slurm`, `flux`).
     fn manager(&self) -> &'static str;
+
+    /// The nodes of the site; `None` where the manager has just this machine.
+    async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
+        Ok(None)
+    }
 
     /// What there is and what is free.
     async fn capacity(&self) -> Result<Capacity, WorkloadError>;

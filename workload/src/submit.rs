@@ -30,10 +30,59 @@ pub struct SubmitRequest {
     pub directory: PathBuf,
     /// What it takes.
     pub allocation: Allocation,
+    /// How and where it is to run, beyond its size.
+    #[serde(default, skip_serializing_if = "Placement::is_empty")]
+    pub placement: Placement,
     /// Memory that is set aside for it and that it must not exceed.
     pub memory_limit: Option<GiB>,
     /// Wall-clock limit, counted from the start of its process.
     pub time_limit: Option<Seconds>,
+}
+
+impl SubmitRequest {
+    /// The program, after the checks of words and variables that hold at every manager.
+    pub(crate) fn program(&self) -> Result<&str, WorkloadError> {
+        let refuse = |field, reason: String| Err(WorkloadError::Refused { field, reason });
+        for (name, value) in &self.environment {
+            let good = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+            if !good || name.starts_with("PARLEY_") {
+                return refuse("environment", format!("{name:?} cannot be set for a job"));
+            }
+        }
+        if self.argv.iter().any(|word| word.contains('\0')) {
+            return refuse("argv", "a word has a zero byte in it".to_owned());
+        }
+        match self.argv.first() {
+            Some(program) => Ok(program),
+            None => refuse("argv", "it is empty; name a program".to_owned()),
+        }
+    }
+}
+
+/// How and where work is to run, in the words of managers that place it on nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Placement {
+    /// Processes (MPI ranks) that the cores are for; they share the cores evenly.
+    pub tasks: Option<u32>,
+    /// Short model name of the GPUs (`h100`).
+    pub gpu_model: Option<String>,
+    /// The queue or partition.
+    pub partition: Option<String>,
+    /// Whom the work is charged to.
+    pub account: Option<String>,
+    /// Quality of service.
+    pub qos: Option<String>,
+    /// Features that its nodes must have, in the manager's own syntax.
+    pub constraint: Option<String>,
+}
+
+impl Placement {
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a manager says to a request that was not submitted.

@@ -1,5 +1,5 @@
-//! The local machine as its own workload manager: slots, queue, when work would start. It has the read
-//! side only; nothing here can submit.
+//! Workload managers, this machine's own among them: nodes, queue, when work would start. Only the read
+//! side is here; nothing can submit.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use protocol::requirement::{GpuScope, Requirement};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
-use workload::ReadSide;
-use workload::read::Capacity;
+use workload::read::{Capacity, Inventory};
+use workload::{ReadSide, WorkloadError};
 
 use crate::provider::{
     Answer, Category, NoArguments, Probe, Provider, ProviderError, ProviderTool, Reader, arguments,
 };
 
-/// The local workload manager.
+/// A workload manager.
 pub struct Machine {
     manager: Arc<dyn ReadSide>,
 }
@@ -29,6 +29,11 @@ struct Size {
     nodes: u32,
     cores: u32,
     gpus: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Nodes {
+    inventory: Option<Inventory>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,10 +59,15 @@ fn size(requirement: &Requirement) -> Size {
 }
 
 impl Machine {
-    /// The read side of the local machine.
+    /// The provider of a read side.
     #[must_use]
     pub fn new(manager: Arc<dyn ReadSide>) -> Self {
         Self { manager }
+    }
+
+    /// Whether it hands out nodes of a site, and not just this machine.
+    fn has_nodes(&self) -> bool {
+        self.manager.manager() != "machine"
     }
 
     fn failed(&self, error: &dyn std::error::Error) -> ProviderError {
@@ -81,22 +91,31 @@ impl Provider for Machine {
     }
 
     async fn probe(&self, _probe: &Probe) -> Result<bool, ProviderError> {
-        self.manager.capacity().await.map(|_| true).map_err(|error| self.failed(&error))
+        match self.manager.capacity().await {
+            Ok(_) => Ok(true),
+            Err(WorkloadError::CommandMissing { .. }) => Ok(false),
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
     async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {
         let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
-        Ok(json!({"slots": capacity.total, "time_limit": capacity.time_limit}))
+        let mut metadata = json!({"slots": capacity.total, "time_limit": capacity.time_limit});
+        if let Some(inventory) = self.manager.inventory().await.map_err(|error| self.failed(&error))? {
+            metadata["version"] = json!(inventory.version);
+            metadata["partitions"] = json!(inventory.partitions);
+        }
+        Ok(metadata)
     }
 
     fn tools(&self) -> Vec<ProviderTool> {
-        vec![
+        let mut tools = vec![
             ProviderTool::plain(
                 "capacity",
-                "Cores, memory and GPUs that this machine's workload manager hands out, what is free of them \
-                 now, how many jobs run and wait, and the longest run time that it accepts.",
+                "Cores, memory and GPUs that the workload manager hands out, what is free of them now, how many \
+                 jobs run and wait, and the longest run time that it accepts.",
             ),
-            ProviderTool::plain("queue_depth", "How many jobs run and how many wait on this machine."),
+            ProviderTool::plain("queue_depth", "How many jobs run and how many wait."),
             ProviderTool::new(
                 "estimate_start",
                 "When work of the given size would start if it were submitted now, as seconds that half (p50) \
@@ -108,7 +127,15 @@ impl Provider for Machine {
                 }),
                 &[],
             ),
-        ]
+        ];
+        if self.has_nodes() {
+            tools.push(ProviderTool::plain(
+                "inventory",
+                "The workload manager's version, the queues or partitions that take work, its nodes in service \
+                 in groups of equals with what is free of them, and how many nodes are out of service.",
+            ));
+        }
+        tools
     }
 
     async fn call(
@@ -122,6 +149,11 @@ impl Provider for Machine {
                 let NoArguments {} = arguments(tool, args)?;
                 let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
                 Ok(self.answer(json!(capacity)))
+            }
+            "inventory" => {
+                let NoArguments {} = arguments(tool, args)?;
+                let inventory = self.manager.inventory().await.map_err(|error| self.failed(&error))?;
+                Ok(self.answer(json!(Nodes { inventory })))
             }
             "queue_depth" => {
                 let NoArguments {} = arguments(tool, args)?;
@@ -140,9 +172,16 @@ impl Provider for Machine {
 
     async fn observe(&self, call: &Call, reader: &mut Reader<'_>) -> Result<(), ProviderError> {
         let capacity: Capacity = reader.ask("capacity", json!({})).await?;
-        reader.facts.host.cores_free = Some(capacity.free.cores);
-        reader.facts.host.gpus_free = Some(capacity.free.gpus);
-        reader.facts.host.idle = Some(capacity.running == 0);
+        let inventory = if self.has_nodes() {
+            reader.ask::<Nodes>("inventory", json!({})).await?.inventory
+        } else {
+            None
+        };
+        if inventory.is_none() {
+            reader.facts.host.cores_free = Some(capacity.free.cores);
+            reader.facts.host.gpus_free = Some(capacity.free.gpus);
+            reader.facts.host.idle = Some(capacity.running == 0);
+        }
         if !capacity.accepting {
             reader.facts.flags.push(Flag {
                 kind: FlagKind::Maintenance,
@@ -156,6 +195,11 @@ impl Provider for Machine {
             time_limit: capacity.time_limit,
             ..WorkloadFacts::default()
         };
+        if let Some(inventory) = inventory {
+            facts.version = inventory.version;
+            facts.partitions = inventory.partitions;
+            reader.facts.groups = Some(inventory.groups);
+        }
         reader.facts.workload = Some(facts.clone());
         let start: Start = reader.ask("estimate_start", json!(size(&call.requirement))).await?;
         facts.start = start.start;

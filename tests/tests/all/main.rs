@@ -12,3 +12,4 @@ mod mcp;
 mod path;
 mod predecessor;
 mod restart;
+mod slurm;

@@ -217,6 +217,11 @@ fn lock(directory: &Path) -> Result<Flock<File>, WorkloadError> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| WorkloadError::InUse(directory.to_owned()))
 }
 
+/// The agent's own variables that a job may see.
+pub(crate) fn clean_environment() -> BTreeMap<String, String> {
+    process::clean_environment()
+}
+
 const BYTES_PER_GIB: f64 = 1_073_741_824.0;
 
 fn gib(bytes: u64) -> GiB {

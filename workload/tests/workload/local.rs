@@ -18,7 +18,8 @@ use crate::suite;
 #[tokio::test]
 async fn the_suite() {
     let setting = Setting::new();
-    suite::every_manager(&setting.open(), &setting).await;
+    let differences = suite::Differences { finds_programs: true, resolution_seconds: 0.0 };
+    suite::every_manager(&setting.open(), &setting, differences).await;
 }
 
 #[tokio::test]

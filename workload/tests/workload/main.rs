@@ -4,5 +4,8 @@
 
 mod adoption;
 mod local;
+mod recordings;
 mod setting;
+mod site;
+mod slurm;
 mod suite;

@@ -12,7 +12,7 @@ use protocol::job::AttemptNumber;
 use protocol::units::{GiB, Seconds};
 use workload::local::{LocalMachine, LocalOptions};
 use workload::read::{NativeId, RunState, Slots};
-use workload::submit::{Status, SubmitRequest, SubmitSide};
+use workload::submit::{Placement, Status, SubmitRequest, SubmitSide};
 
 /// A directory for the manager's state and one for each job, gone at the end.
 pub struct Setting {
@@ -66,6 +66,7 @@ pub fn request_in(root: &Path, job: &str, argv: &[&str]) -> SubmitRequest {
         environment: BTreeMap::new(),
         directory,
         allocation: Allocation { nodes: 0, cores: 1, gpus: 0 },
+        placement: Placement::default(),
         memory_limit: None,
         time_limit: None,
     }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use protocol::facts::Allocation;
 
 use super::*;
+use crate::submit::Placement;
 
 fn request(job: &str) -> Box<SubmitRequest> {
     Box::new(SubmitRequest {
@@ -12,6 +13,7 @@ fn request(job: &str) -> Box<SubmitRequest> {
         environment: BTreeMap::new(),
         directory: PathBuf::from("/jobs").join(job),
         allocation: Allocation::default(),
+        placement: Placement::default(),
         memory_limit: None,
         time_limit: None,
     })

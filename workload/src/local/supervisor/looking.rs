@@ -32,8 +32,8 @@ impl Supervisor {
                 let request = job.request()?;
                 Some(QueuedJob {
                     native: native.clone(),
-                    job_id: request.job_id.clone(),
-                    attempt: request.attempt,
+                    job_id: Some(request.job_id.clone()),
+                    attempt: Some(request.attempt),
                     state: job.status().state(),
                     takes: self.schedule.takes(&request.allocation, request.memory_limit).ok()?,
                     received_at: job.received_at,

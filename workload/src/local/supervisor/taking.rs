@@ -26,20 +26,20 @@ impl Supervisor {
                 return refuse("time_limit", format!("{limit} is more than the {longest} allowed here"));
             }
         }
-        for (name, value) in &request.environment {
-            let good = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
-            if !good || name.starts_with("PARLEY_") {
-                return refuse("environment", format!("{name:?} cannot be set for a job"));
+        let program = request.program()?;
+        let placement = &request.placement;
+        for (field, wanted) in [
+            ("placement.partition", &placement.partition),
+            ("placement.account", &placement.account),
+            ("placement.qos", &placement.qos),
+            ("placement.constraint", &placement.constraint),
+        ] {
+            if let Some(wanted) = wanted {
+                return refuse(field, format!("{wanted:?} means nothing to a single machine"));
             }
         }
-        if request.argv.iter().any(|word| word.contains('\0')) {
-            return refuse("argv", "a word has a zero byte in it".to_owned());
-        }
-        let Some(program) = request.argv.first() else {
-            return refuse("argv", "it is empty; name a program".to_owned());
-        };
         if self.program(request).is_none() {
-            return Err(WorkloadError::ProgramNotFound { program: program.clone() });
+            return Err(WorkloadError::ProgramNotFound { program: program.to_owned() });
         }
         Ok(DryRun { takes, starts_now: self.schedule.waiting() == 0 && self.fits_now(request) })
     }

@@ -1,0 +1,138 @@
+//! What this worker has handed over to Slurm, on disk: one file for each attempt, written before `sbatch`
+//! is run and again when it has answered. After a crash the file says what to look for.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::ids::{Digest, JobId};
+use protocol::job::AttemptNumber;
+use protocol::units::{Seconds, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::WorkloadError;
+use crate::read::NativeId;
+use crate::submit::Status;
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) job_id: JobId,
+    pub(super) attempt: AttemptNumber,
+    /// Digest of the request.
+    pub(super) digest: Digest,
+    /// The job's directory.
+    pub(super) directory: PathBuf,
+    /// When `sbatch` was run.
+    pub(super) submitted_at: Timestamp,
+    /// The limit that the batch script keeps.
+    pub(super) own_limit: Option<Seconds>,
+    /// Slurm's id, once it is known.
+    pub(super) native: Option<NativeId>,
+    /// No job could be found of it; it never starts.
+    #[serde(default)]
+    pub(super) withdrawn: bool,
+    /// How it ended. This never changes again.
+    pub(super) ended: Option<Status>,
+}
+
+impl Record {
+    /// The name of its job: Slurm finds it by this when the answer of `sbatch` was lost.
+    pub(super) fn name(&self) -> String {
+        name(&self.job_id, self.attempt)
+    }
+
+    /// Where its batch script notes the start and the end.
+    pub(super) fn notes(&self) -> PathBuf {
+        self.directory.join(format!(".parley-{}", self.attempt))
+    }
+}
+
+/// The name of an attempt's job.
+pub(super) fn name(job_id: &JobId, attempt: AttemptNumber) -> String {
+    format!("parley-{job_id}.{attempt}")
+}
+
+/// All records.
+#[derive(Debug)]
+pub(super) struct Records {
+    directory: PathBuf,
+    by_name: Mutex<BTreeMap<String, Record>>,
+}
+
+impl Records {
+    /// Opens the directory and reads what is there. A file that was cut off by a crash was never acted
+    /// on: it is written in full under another name first.
+    pub(super) fn open(directory: PathBuf) -> Result<Self, WorkloadError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(WorkloadError::io("cannot make", &directory))?;
+        let entries = std::fs::read_dir(&directory).map_err(WorkloadError::io("cannot list", &directory))?;
+        let mut by_name = BTreeMap::new();
+        for entry in entries {
+            let path = entry.map_err(WorkloadError::io("cannot list", &directory))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = std::fs::read(&path).map_err(WorkloadError::io("cannot read", &path))?;
+            let record: Record = serde_json::from_slice(&text)
+                .map_err(|_| WorkloadError::JournalDamaged { path: path.clone(), line: 1 })?;
+            by_name.insert(record.name(), record);
+        }
+        Ok(Self { directory, by_name: Mutex::new(by_name) })
+    }
+
+    /// The record of an attempt.
+    pub(super) fn get(&self, name: &str) -> Option<Record> {
+        self.lock().get(name).cloned()
+    }
+
+    /// The record of a job.
+    pub(super) fn of(&self, native: &NativeId) -> Option<Record> {
+        self.lock().values().find(|record| record.native.as_ref() == Some(native)).cloned()
+    }
+
+    /// Every record that has a job, by its id.
+    pub(super) fn by_native(&self) -> BTreeMap<NativeId, Record> {
+        let all = self.lock();
+        all.values().filter_map(|record| Some((record.native.clone()?, record.clone()))).collect()
+    }
+
+    /// Writes a record; it is on disk when this returns.
+    pub(super) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
+        let name = record.name();
+        let path = self.directory.join(format!("{name}.json"));
+        let unfinished = self.directory.join(format!("{name}.new"));
+        let text = serde_json::to_vec(record).unwrap_or_default();
+        write(&unfinished, &text)?;
+        std::fs::rename(&unfinished, &path).map_err(WorkloadError::io("cannot write", &path))?;
+        self.lock().insert(name, record.clone());
+        Ok(())
+    }
+
+    /// Takes a record away of which nothing was handed over.
+    pub(super) fn forget(&self, name: &str) -> Result<(), WorkloadError> {
+        let path = self.directory.join(format!("{name}.json"));
+        std::fs::remove_file(&path).map_err(WorkloadError::io("cannot remove", &path))?;
+        self.lock().remove(name);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes a file for this user only, synced.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), WorkloadError> {
+    let failed = || WorkloadError::io("cannot write", path);
+    let mut file =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed())?;
+    file.write_all(bytes).map_err(failed())?;
+    file.sync_all().map_err(failed())
+}
