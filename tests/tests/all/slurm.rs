@@ -87,7 +87,8 @@ fn a_request_is_negotiated_and_run_on_a_real_cluster() {
 
     // One machine has no two nodes, so the cluster wins on its merits.
     let what = ["sh", "-c", "echo on $SLURM_JOB_NUM_NODES nodes of $SLURM_JOB_PARTITION; exit 3"];
-    let command = [&["negotiate", "run a command on 2 nodes for 5 minutes", "--yes", "--"], &what[..]].concat();
+    let command =
+        [&["negotiate", "run a command on 2 nodes for 5 minutes", "--yes", "--"], &what[..]].concat();
     let answer: Value = serde_json::from_slice(&fleet.ask(&command).stdout).expect("JSON");
     let (id, proposal) = awarded(&answer);
     assert_eq!(proposal["verdict"], "READY", "{proposal:#}");
