@@ -18,6 +18,7 @@ pub use self::kernel::read_gpus;
 use self::nvml::{NvmlFailure, interpret};
 pub use self::rocm::parse as parse_rocm_smi;
 use super::host::{Host, earlier};
+use super::listing::Listing;
 use crate::observation::GpuPart;
 use crate::provider::{Answer, Category, Probe, Provider, ProviderError, ProviderTool, Reader, plain_tool};
 
@@ -223,13 +224,18 @@ pub fn short_model(product: &str) -> Option<String> {
 pub struct Gpus {
     host: Host,
     vendor: &'static str,
+    cards: Listing<rocm::RocmSmi>,
 }
 
 impl Gpus {
     /// Both vendors.
     #[must_use]
     pub fn all(host: &Host) -> Vec<Self> {
-        ["nvidia", "amd"].into_iter().map(|vendor| Self { host: host.clone(), vendor }).collect()
+        let of = |vendor| {
+            let cards = Listing::new(rocm::RocmSmi::new(host.clone()));
+            Self { host: host.clone(), vendor, cards }
+        };
+        ["nvidia", "amd"].into_iter().map(of).collect()
     }
 
     fn is_nvidia(&self) -> bool {
@@ -263,7 +269,7 @@ impl Gpus {
         // The files first: they answer at once, and what NVML does with the rest of the time costs nothing.
         let mut files = self.files(deadline).await?;
         if !self.is_nvidia() {
-            return Ok(rocm::complete(&self.host, files, deadline).await);
+            return Ok(rocm::complete(&self.cards, files, deadline).await);
         }
         let problem = match self.nvml(earlier(deadline, NVML_SHARE)).await {
             Ok(Some(answer)) => return Ok(answer),

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
+use protocol::ids::Digest;
 use protocol::units::GiB;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -10,6 +12,7 @@ use tokio::time::Instant;
 use super::{GpuReading, reading, short_model};
 use crate::provider::{Answer, ProviderError};
 use crate::real::host::{Host, gib};
+use crate::real::listing::{Listed, Lister, Listing};
 
 /// Eight GPUs with all their values are about 8 KiB.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -54,20 +57,43 @@ pub fn parse(output: &[u8]) -> Result<BTreeMap<String, Card>, ProviderError> {
     Ok(cards.collect())
 }
 
-async fn ask(host: &Host, deadline: Instant) -> Result<Option<BTreeMap<String, Card>>, ProviderError> {
-    let Some((_, program)) = host.find(&["rocm-smi"], deadline).await? else { return Ok(None) };
-    let output = host.run(&program, &ARGUMENTS, OUTPUT_LIMIT, deadline).await?;
-    if !output.success {
-        return Err(output.failure("rocm-smi"));
+/// Asks `rocm-smi`, which takes about a second to answer.
+pub struct RocmSmi {
+    host: Host,
+}
+
+impl RocmSmi {
+    /// On a machine.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self { host }
     }
-    parse(&output.stdout).map(Some)
+}
+
+#[async_trait]
+impl Lister for RocmSmi {
+    type List = BTreeMap<String, Card>;
+
+    fn what(&self) -> &'static str {
+        "rocm-smi"
+    }
+
+    async fn list(&self, deadline: Instant) -> Result<Listed<Self::List>, ProviderError> {
+        let found = self.host.find(&["rocm-smi"], deadline).await?;
+        let (_, program) = found.ok_or_else(|| ProviderError::not_found("rocm-smi"))?;
+        let output = self.host.run(&program, &ARGUMENTS, OUTPUT_LIMIT, deadline).await?;
+        if !output.success {
+            return Err(output.failure("rocm-smi"));
+        }
+        Ok(Listed::new(parse(&output.stdout)?, "rocm-smi", &output.stdout))
+    }
 }
 
 /// Fills what the files left open. Cards are told apart by their order; where the numbers of cards
 /// differ, nobody knows which is which, and nothing is filled.
-fn fill(reading: &mut GpuReading, cards: BTreeMap<String, Card>) {
-    let mut cards: Vec<(u32, Card)> = cards
-        .into_iter()
+fn fill(reading: &mut GpuReading, cards: &BTreeMap<String, Card>) {
+    let mut cards: Vec<(u32, &Card)> = cards
+        .iter()
         .filter_map(|(name, card)| Some((name.strip_prefix("card")?.parse().ok()?, card)))
         .collect();
     cards.sort_by_key(|(number, _)| *number);
@@ -75,7 +101,7 @@ fn fill(reading: &mut GpuReading, cards: BTreeMap<String, Card>) {
         return;
     }
     for (gpu, (_, card)) in reading.gpus.iter_mut().zip(cards) {
-        gpu.product = gpu.product.take().or(card.product);
+        gpu.product = gpu.product.take().or_else(|| card.product.clone());
         gpu.model = gpu.product.as_deref().and_then(short_model);
         if gpu.memory_gib.is_none() {
             (gpu.memory_gib, gpu.memory_free_gib) = (card.memory_gib, card.memory_free_gib);
@@ -84,21 +110,23 @@ fn fill(reading: &mut GpuReading, cards: BTreeMap<String, Card>) {
 }
 
 /// Completes what the files told, when they left something open and the program is here.
-pub async fn complete(host: &Host, mut files: Answer, deadline: Instant) -> Answer {
+pub async fn complete(cards: &Listing<RocmSmi>, mut files: Answer, deadline: Instant) -> Answer {
     let Ok(mut known) = reading(&files) else { return files };
     if known.gpus.iter().all(|gpu| gpu.product.is_some() && gpu.memory_gib.is_some()) {
         return files;
     }
-    match ask(host, deadline).await {
-        Ok(None) => {}
-        Ok(Some(cards)) => {
-            fill(&mut known, cards);
-            files.source.push_str(", rocm-smi");
-            files.value = json!(known);
+    match cards.get(deadline).await {
+        Ok(kept) => {
+            fill(&mut known, kept.value());
+            let told = kept.answer(json!(known));
+            let digest = Digest::of(format!("{}\n{}", files.digest, told.digest).as_bytes());
+            Answer { source: format!("{}, {}", files.source, told.source), digest, ..told }
         }
-        Err(error) => files.problems.push(error.in_full()),
+        Err(error) => {
+            files.problems.push(error.in_full());
+            files
+        }
     }
-    files
 }
 
 #[cfg(test)]
@@ -114,7 +142,8 @@ mod tests {
     fn names_are_filled_in_the_order_of_numbers() {
         let mut reading = GpuReading { gpus: vec![Gpu::default(), Gpu::default()], ..GpuReading::default() };
         let cards = [("card10", card("AMD Instinct MI300X")), ("card2", card("AMD Instinct MI250X"))];
-        fill(&mut reading, cards.into_iter().map(|(name, card)| (name.to_owned(), card)).collect());
+        let cards = cards.into_iter().map(|(name, card)| (name.to_owned(), card)).collect();
+        fill(&mut reading, &cards);
         let models: Vec<_> = reading.gpus.iter().map(|gpu| gpu.model.as_deref()).collect();
         assert_eq!(models, [Some("mi250x"), Some("mi300x")]);
     }
@@ -122,7 +151,7 @@ mod tests {
     #[test]
     fn other_numbers_of_cards_fill_nothing() {
         let mut reading = GpuReading { gpus: vec![Gpu::default()], ..GpuReading::default() };
-        fill(&mut reading, BTreeMap::new());
+        fill(&mut reading, &BTreeMap::new());
         assert_eq!(reading.gpus[0], Gpu::default());
     }
 }
