@@ -1,8 +1,9 @@
 //! Programs that print what the real ones once printed.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use secretary::program::SearchPath;
 use secretary::real::host::Host;
@@ -47,12 +48,21 @@ impl Programs {
         self.directory.path()
     }
 
-    /// Adds a program of this text.
+    /// Adds a program of this text. Another process writes it: a file that this one had open for writing
+    /// could be open still in a program that another test starts, and then the kernel refuses to run it.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut writer = Command::new("/bin/sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = writer.stdin.take().unwrap();
+        stdin.write_all(format!("#!/bin/sh\n{text}\n").as_bytes()).unwrap();
+        drop(stdin);
+        assert!(writer.wait().unwrap().success());
         path
     }
 
