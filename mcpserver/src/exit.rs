@@ -241,7 +241,10 @@ impl Failure {
             Self::Workload(error) => match error {
                 WorkloadError::InUse(_) => Exit::DataDirectoryInUse,
                 WorkloadError::JournalDamaged { .. } => Exit::StorageDamaged,
-                WorkloadError::Io { .. } => Exit::Configuration,
+                WorkloadError::Io { .. }
+                | WorkloadError::CommandMissing { .. }
+                | WorkloadError::CommandFailed { .. }
+                | WorkloadError::Silent { .. } => Exit::Configuration,
                 _ => Exit::Internal,
             },
             Self::Job(_) => Exit::JobFailed,

@@ -169,19 +169,12 @@ impl Worker {
                 placement(&award.requirement)
             },
             memory_limit: award.requirement.compute.memory_gib.filter(|_| self.site().mock.is_none()),
-            time_limit: time_limit.or_else(|| self.limit_of_stated(&award.requirement)),
+            time_limit,
         };
         let native = self.site().manager.submit(request).await.map_err(|error| error.body())?;
         let key = (award.job_id.clone(), award.attempt);
         self.ledger().submitted(&key, native.clone()).map_err(|error| storage(&error.to_string()))?;
         Ok(native)
-    }
-
-    /// A limit for work that names none but says how long it takes. A manager of many machines would end
-    /// it at the default of its queue; what was said is an estimate, so twice of it is asked for.
-    fn limit_of_stated(&self, requirement: &Requirement) -> Option<Seconds> {
-        let stated = requirement.time.duration_seconds.filter(|_| self.site().has_own_queue())?;
-        Some(Seconds::saturating(stated.get() * 2.0))
     }
 
     /// The specification with its data as a local file: fetched from the hub when it is an artifact.
@@ -305,6 +298,7 @@ impl Worker {
 fn placement(requirement: &Requirement) -> Placement {
     let gpus = requirement.compute.gpus.as_ref().filter(|gpus| !gpus.optional);
     Placement {
+        expected_runtime: requirement.time.duration_seconds,
         tasks: requirement.compute.tasks,
         gpu_model: gpus.and_then(|gpus| gpus.model.clone()),
         ..Placement::default()

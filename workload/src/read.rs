@@ -48,13 +48,22 @@ pub struct Capacity {
     pub accepting: bool,
 }
 
+/// A queue or partition that takes work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Partition {
+    /// Its name; groups of nodes are named by their partitions, joined with commas.
+    pub name: String,
+    /// The longest run time that it accepts; none means no limit.
+    pub time_limit: Option<Seconds>,
+}
+
 /// The nodes that a manager hands out, where it has several.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     /// The manager's version.
     pub version: Option<String>,
     /// Queues or partitions that take work.
-    pub partitions: Vec<String>,
+    pub partitions: Vec<Partition>,
     /// Nodes in service, in groups of equals.
     pub groups: Vec<NodeGroup>,
     /// Nodes that are not in service.

@@ -60,9 +60,12 @@ impl SubmitRequest {
 }
 
 /// How and where work is to run, in the words of managers that place it on nodes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Placement {
+    /// How long the work is thought to run. It is no limit; a manager whose queues have limits of their own
+    /// asks for enough time.
+    pub expected_runtime: Option<Seconds>,
     /// Processes (MPI ranks) that the cores are for; they share the cores evenly.
     pub tasks: Option<u32>,
     /// Short model name of the GPUs (`h100`).

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::{Allocation, Flag, FlagKind, StartEstimate, WorkloadFacts};
+use protocol::facts::{Allocation, Flag, FlagKind, NodeGroup, StartEstimate, WorkloadFacts};
 use protocol::requirement::{GpuScope, Requirement};
+use protocol::units::Seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -58,6 +59,30 @@ fn size(requirement: &Requirement) -> Size {
     Size { nodes, cores: cores.into_iter().flatten().max().unwrap_or(1), gpus }
 }
 
+fn names(inventory: &Inventory) -> Vec<String> {
+    inventory.partitions.iter().map(|partition| partition.name.clone()).collect()
+}
+
+/// The longest run time that a partition accepts whose nodes are enough for work of this size; none when
+/// there is none, or no limit.
+fn time_limit(inventory: &Inventory, size: &Size) -> Option<Seconds> {
+    let enough = |group: &&NodeGroup| {
+        let all = |part: u32| group.nodes.saturating_mul(part);
+        group.nodes >= size.nodes
+            && all(group.cores_per_node) >= size.cores
+            && all(group.gpus_per_node) >= size.gpus
+    };
+    let limits: Vec<Option<Seconds>> = inventory
+        .groups
+        .iter()
+        .filter(enough)
+        .flat_map(|group| group.name.split('/').next().unwrap_or_default().split(','))
+        .filter_map(|name| inventory.partitions.iter().find(|partition| partition.name == name))
+        .map(|partition| partition.time_limit)
+        .collect();
+    limits.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max_by(|a, b| a.get().total_cmp(&b.get()))
+}
+
 impl Machine {
     /// The provider of a read side.
     #[must_use]
@@ -103,7 +128,7 @@ impl Provider for Machine {
         let mut metadata = json!({"slots": capacity.total, "time_limit": capacity.time_limit});
         if let Some(inventory) = self.manager.inventory().await.map_err(|error| self.failed(&error))? {
             metadata["version"] = json!(inventory.version);
-            metadata["partitions"] = json!(inventory.partitions);
+            metadata["partitions"] = json!(names(&inventory));
         }
         Ok(metadata)
     }
@@ -196,8 +221,9 @@ impl Provider for Machine {
             ..WorkloadFacts::default()
         };
         if let Some(inventory) = inventory {
+            facts.partitions = names(&inventory);
+            facts.time_limit = time_limit(&inventory, &size(&call.requirement)).or(capacity.time_limit);
             facts.version = inventory.version;
-            facts.partitions = inventory.partitions;
             reader.facts.groups = Some(inventory.groups);
         }
         reader.facts.workload = Some(facts.clone());
@@ -211,8 +237,38 @@ impl Provider for Machine {
 #[cfg(test)]
 mod tests {
     use protocol::requirement::{ComputeNeed, GpuNeed};
+    use workload::read::Partition;
 
     use super::*;
+
+    #[test]
+    fn the_time_limit_is_that_of_a_partition_with_enough_nodes() {
+        let group = |name: &str, nodes, gpus| NodeGroup {
+            name: name.to_owned(),
+            nodes,
+            cores_per_node: 16,
+            gpus_per_node: gpus,
+            ..NodeGroup::default()
+        };
+        let partition = |name: &str, limit: u32| Partition {
+            name: name.to_owned(),
+            time_limit: (limit > 0).then(|| Seconds::from(limit)),
+        };
+        let mut inventory = Inventory {
+            partitions: vec![partition("short", 60), partition("day", 3600), partition("gpu", 7200)],
+            groups: vec![group("short,day", 3, 0), group("gpu", 1, 4), group("gpu/2", 1, 8)],
+            ..Inventory::default()
+        };
+        let limit = |inventory: &Inventory, nodes, gpus| {
+            time_limit(inventory, &Size { nodes, cores: 1, gpus }).map(Seconds::get)
+        };
+        assert_eq!(limit(&inventory, 3, 0), Some(3600.0));
+        assert_eq!(limit(&inventory, 0, 8), Some(7200.0));
+        assert_eq!(limit(&inventory, 0, 0), Some(7200.0));
+        assert_eq!(limit(&inventory, 9, 0), None);
+        inventory.partitions[1] = partition("day", 0);
+        assert_eq!(limit(&inventory, 3, 0), None);
+    }
 
     #[test]
     fn the_size_asked_about_is_what_the_requirement_says() {

@@ -135,5 +135,5 @@ fn a_slurm_that_is_asked_for_and_not_there_is_an_error() {
     command.env("PATH", fleet.home.path()).env("HOME", fleet.home.path());
     let mut running = Running::start(&mut command);
     running.line_with("is not on the search path");
-    assert!(!running.wait().success());
+    assert_eq!(running.wait().code(), Some(78));
 }

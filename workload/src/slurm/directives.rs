@@ -84,6 +84,7 @@ struct Size {
     gpus: u32,
     memory_mib: u64,
     limit: Option<Seconds>,
+    expected: Option<Seconds>,
     gpu_model: Option<String>,
 }
 
@@ -103,6 +104,7 @@ impl Size {
             gpus: request.allocation.gpus,
             memory_mib: request.memory_limit.map_or(0, mib),
             limit: request.time_limit,
+            expected: request.placement.expected_runtime,
             gpu_model: model.map(|model| model.to_ascii_lowercase()),
         })
     }
@@ -154,7 +156,7 @@ impl Size {
             let reason = format!("{} MiB asked for, partition {name} has {memory} MiB", self.memory_mib);
             return no(4, "memory_limit", reason);
         }
-        if let (Some(asked), Some(longest)) = (self.limit, partition.time_limit)
+        if let (Some(asked), Some(longest)) = (self.limit.or(self.expected), partition.time_limit)
             && asked > longest
         {
             return no(5, "time_limit", format!("{asked} is more than the {longest} of partition {name}"));
@@ -244,7 +246,7 @@ impl Directives {
             memory,
             gpus: size.gpus,
             gpu_type,
-            minutes: size.limit.map(minutes),
+            minutes: size.limit.map(minutes).or_else(|| time_for(size.expected?, &partitions)),
             partition: Some(
                 partitions.iter().map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(","),
             ),
@@ -342,6 +344,14 @@ fn minutes(limit: Seconds) -> u32 {
     minutes.max(1)
 }
 
+/// Time for work that is thought to run so long: twice of it, because that is an estimate, or as much as
+/// each of the partitions gives.
+fn time_for(expected: Seconds, partitions: &[&Partition]) -> Option<u32> {
+    let wanted = minutes(Seconds::saturating(expected.get() * 2.0));
+    let limits = partitions.iter().filter_map(|partition| partition.time_limit);
+    limits.map(|limit| minutes(Seconds::saturating(limit.get() - 59.0))).chain([wanted]).min()
+}
+
 /// Tasks, and the cores of each. Without a word about tasks, a node runs one with all its cores; work
 /// that is spread over shared nodes has one for each core.
 fn layout(size: &Size, tasks: Option<u32>, one: bool) -> Result<(u32, Option<u32>), WorkloadError> {
@@ -365,6 +375,7 @@ fn layout(size: &Size, tasks: Option<u32>, one: bool) -> Result<(u32, Option<u32
 /// A placement, with what the site's operator chose where it says nothing.
 pub(super) fn with_defaults(placement: &Placement, defaults: &Placement) -> Placement {
     Placement {
+        expected_runtime: placement.expected_runtime,
         tasks: placement.tasks,
         gpu_model: placement.gpu_model.clone(),
         partition: placement.partition.clone().or_else(|| defaults.partition.clone()),

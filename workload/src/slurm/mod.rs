@@ -48,7 +48,7 @@ use self::nodes::Cluster;
 pub use self::submitting::Slurm;
 use crate::error::WorkloadError;
 use crate::program::{Commands, words};
-use crate::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, ReadSide, RunState};
+use crate::read::{Accounting, Capacity, Inventory, NativeId, Partition, QueuedJob, ReadSide, RunState};
 use crate::submit::{Placement, SubmitRequest};
 
 /// From this version on `squeue --json` prints what was asked for and not every job of the site.
@@ -280,7 +280,11 @@ impl ReadSide for SlurmReader {
         let cluster = self.cluster().await?;
         Ok(Some(Inventory {
             version: cluster.nodes.iter().find_map(|node| node.version.clone()),
-            partitions: cluster.partitions.iter().map(|partition| partition.name.clone()).collect(),
+            partitions: cluster
+                .partitions
+                .iter()
+                .map(|partition| Partition { name: partition.name.clone(), time_limit: partition.time_limit })
+                .collect(),
             groups: cluster.groups(),
             nodes_out: u32::try_from(cluster.nodes.len() - cluster.in_service().count()).unwrap_or(u32::MAX),
         }))

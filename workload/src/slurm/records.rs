@@ -60,7 +60,24 @@ pub(super) fn name(job_id: &JobId, attempt: AttemptNumber) -> String {
 #[derive(Debug)]
 pub(super) struct Records {
     directory: PathBuf,
-    by_name: Mutex<BTreeMap<String, Record>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_name: BTreeMap<String, Record>,
+    /// The names of those that have a job.
+    names: BTreeMap<NativeId, String>,
+}
+
+impl Known {
+    fn insert(&mut self, record: Record) {
+        let name = record.name();
+        if let Some(native) = &record.native {
+            self.names.insert(native.clone(), name.clone());
+        }
+        self.by_name.insert(name, record);
+    }
 }
 
 impl Records {
@@ -73,7 +90,7 @@ impl Records {
             .create(&directory)
             .map_err(WorkloadError::io("cannot make", &directory))?;
         let entries = std::fs::read_dir(&directory).map_err(WorkloadError::io("cannot list", &directory))?;
-        let mut by_name = BTreeMap::new();
+        let mut known = Known::default();
         for entry in entries {
             let path = entry.map_err(WorkloadError::io("cannot list", &directory))?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
@@ -82,25 +99,20 @@ impl Records {
             let text = std::fs::read(&path).map_err(WorkloadError::io("cannot read", &path))?;
             let record: Record = serde_json::from_slice(&text)
                 .map_err(|_| WorkloadError::JournalDamaged { path: path.clone(), line: 1 })?;
-            by_name.insert(record.name(), record);
+            known.insert(record);
         }
-        Ok(Self { directory, by_name: Mutex::new(by_name) })
+        Ok(Self { directory, known: Mutex::new(known) })
     }
 
     /// The record of an attempt.
     pub(super) fn get(&self, name: &str) -> Option<Record> {
-        self.lock().get(name).cloned()
+        self.lock().by_name.get(name).cloned()
     }
 
     /// The record of a job.
     pub(super) fn of(&self, native: &NativeId) -> Option<Record> {
-        self.lock().values().find(|record| record.native.as_ref() == Some(native)).cloned()
-    }
-
-    /// Every record that has a job, by its id.
-    pub(super) fn by_native(&self) -> BTreeMap<NativeId, Record> {
-        let all = self.lock();
-        all.values().filter_map(|record| Some((record.native.clone()?, record.clone()))).collect()
+        let known = self.lock();
+        known.by_name.get(known.names.get(native)?).cloned()
     }
 
     /// Writes a record; it is on disk when this returns.
@@ -111,7 +123,7 @@ impl Records {
         let text = serde_json::to_vec(record).unwrap_or_default();
         write(&unfinished, &text)?;
         std::fs::rename(&unfinished, &path).map_err(WorkloadError::io("cannot write", &path))?;
-        self.lock().insert(name, record.clone());
+        self.lock().insert(record.clone());
         Ok(())
     }
 
@@ -119,12 +131,12 @@ impl Records {
     pub(super) fn forget(&self, name: &str) -> Result<(), WorkloadError> {
         let path = self.directory.join(format!("{name}.json"));
         std::fs::remove_file(&path).map_err(WorkloadError::io("cannot remove", &path))?;
-        self.lock().remove(name);
+        self.lock().by_name.remove(name);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Record>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -300,10 +300,9 @@ impl ReadSide for Slurm {
 
     async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
         let mut jobs = self.reader.queue().await?;
-        let records = self.records.by_native();
         for job in &mut jobs {
-            if let Some(record) = records.get(&job.native) {
-                job.job_id = Some(record.job_id.clone());
+            if let Some(record) = self.records.of(&job.native) {
+                job.job_id = Some(record.job_id);
                 job.attempt = Some(record.attempt);
             }
         }
@@ -392,13 +391,12 @@ impl SubmitSide for Slurm {
     }
 
     async fn status(&self, jobs: &[NativeId]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
-        let records = self.records.by_native();
         let mut found = BTreeMap::new();
         let mut open = Vec::new();
         for native in jobs {
-            match records.get(native) {
+            match self.records.of(native) {
                 Some(Record { ended: Some(status), .. }) => {
-                    found.insert(native.clone(), status.clone());
+                    found.insert(native.clone(), status);
                 }
                 Some(record) => open.push((native, record)),
                 None => {}
@@ -418,11 +416,11 @@ impl SubmitSide for Slurm {
                 job = in_list(&listed);
             }
             let status = match job {
-                Some(job) => self.known(record, &job).await,
-                None => self.forgotten(native, record).await?,
+                Some(job) => self.known(&record, &job).await,
+                None => self.forgotten(native, &record).await?,
             };
             if status.state().is_terminal() {
-                self.records.put(&Record { ended: Some(status.clone()), ..record.clone() })?;
+                self.records.put(&Record { ended: Some(status.clone()), ..record })?;
             }
             found.insert(native.clone(), status);
         }

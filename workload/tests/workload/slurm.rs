@@ -41,7 +41,9 @@ async fn the_site_is_seen_as_it_is() {
     let slurm = site.open(site.options(), &setting.state());
     let inventory = slurm.inventory().await.unwrap().unwrap();
     assert!(inventory.version.is_some());
-    assert_eq!(inventory.partitions, ["short", "gpu"]);
+    let names: Vec<&str> = inventory.partitions.iter().map(|partition| partition.name.as_str()).collect();
+    assert_eq!(names, ["short", "gpu"]);
+    assert_eq!(inventory.partitions[0].time_limit, seconds(3600.0));
     let gpu = inventory.groups.iter().find(|group| group.name == "gpu").unwrap();
     assert_eq!((gpu.nodes, gpu.cores_per_node, gpu.gpus_per_node, gpu.gpus_free), (1, 32, 4, Some(4)));
     assert_eq!(gpu.gpu_model.as_deref(), Some("h100"));

@@ -125,6 +125,25 @@ fn the_partition_is_one_that_can_run_it() {
 }
 
 #[test]
+fn work_that_names_no_limit_gets_twice_the_time_that_it_is_thought_to_take() {
+    let asked = |hours: f64| {
+        let mut request = request(0, 1, 0);
+        request.placement.expected_runtime = Some(Seconds::saturating(hours * 3600.0));
+        let directives = of(&request).unwrap();
+        (directives.minutes, directives.partition.unwrap())
+    };
+    assert_eq!(asked(2.0), (Some(240), "batch".to_owned()));
+    // As much as the partition gives, and another one where that is too little.
+    assert_eq!(asked(20.0), (Some(1440), "batch".to_owned()));
+    assert_eq!(asked(30.0), (Some(3600), "long".to_owned()));
+    // What is stated as a limit is one.
+    let mut limited = request(0, 1, 0);
+    limited.time_limit = Some(Seconds::from(600));
+    limited.placement.expected_runtime = Some(Seconds::from(7200));
+    assert_eq!(of(&limited).unwrap().minutes, Some(10));
+}
+
+#[test]
 fn what_is_no_name_is_refused() {
     for (value, field) in
         [("a b", "partition"), ("-x", "partition"), ("a\nb", "account"), ("", "qos"), ("a;b", "constraint")]
@@ -165,6 +184,7 @@ prop_compose! {
         request.memory_limit = memory.map(GiB::saturating);
         request.time_limit = limit.map(Seconds::saturating);
         request.placement = Placement {
+            expected_runtime: None,
             tasks,
             gpu_model: model.map(str::to_owned),
             partition: partition.map(str::to_owned),
