@@ -146,6 +146,14 @@ start() {
 
 stop() {
     local root=$1 file pid pids=() try
+    # Jobs outlive the daemons, so they end first.
+    export SLURM_CONF=$root/slurm.conf
+    if timeout 5 scancel --user="$(id -un)" 2>/dev/null; then
+        for try in $(seq 50); do
+            [ -n "$(timeout 5 squeue -h 2>/dev/null)" ] || break
+            sleep 0.1
+        done
+    fi
     for file in "$root"/run/slurmctld.pid "$root"/run/slurmd-*.pid "$root"/run/munged.pid; do
         if pid=$(cat "$file" 2>/dev/null) && kill "$pid" 2>/dev/null; then pids+=("$pid"); fi
     done
