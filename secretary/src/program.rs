@@ -1,12 +1,10 @@
-//! Runs a program and reads what it prints: argument list, never a shell; a clean environment that holds
-//! no secret; bounded output; a deadline after which its whole process group is killed.
+//! Finds and runs the programs that a secretary looks with, in a clean environment that holds no secret.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout_at};
+use tokio::process::Command;
+use tokio::time::Instant;
+use workload::program::{self, RunError};
 
 use crate::provider::ProviderError;
 
@@ -88,23 +86,6 @@ impl Output {
     }
 }
 
-/// Kills the process group on the way out, also when nobody waits any more.
-struct Group {
-    leader: Option<i32>,
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.leader {
-            // The group may be gone already; there is nothing else to do about it.
-            let _ = nix::sys::signal::killpg(
-                nix::unistd::Pid::from_raw(leader),
-                nix::sys::signal::Signal::SIGKILL,
-            );
-        }
-    }
-}
-
 /// Runs `argv` and reads at most `limit` bytes of each stream; more than that is a failure. Of the
 /// environment a program gets its search path, who asks, and `variables`.
 pub async fn run<'a>(
@@ -116,7 +97,8 @@ pub async fn run<'a>(
     deadline: Instant,
 ) -> Result<Output, ProviderError> {
     let name = program.display().to_string();
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(args)
         .env_clear()
         .env("PATH", path.text())
@@ -125,41 +107,15 @@ pub async fn run<'a>(
         // Charliecloud refuses to say even its version without it.
         .env("USER", std::env::var_os("USER").unwrap_or_else(|| "nobody".into()))
         .envs(variables)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| ProviderError::Read { what: name.clone(), source })?;
-    let group = Group { leader: child.id().and_then(|id| i32::try_from(id).ok()) };
-    let result = timeout_at(deadline, collect(&mut child, limit, &name)).await;
-    drop(group);
-    match result {
-        Ok(result) => result,
-        Err(_) => Err(ProviderError::Timeout(name)),
+        .current_dir("/");
+    match program::run(&mut command, limit, deadline).await {
+        Ok(std::process::Output { status, stdout, stderr }) => {
+            Ok(Output { stdout, stderr, success: status.success(), status: status.to_string() })
+        }
+        Err(RunError::Silent) => Err(ProviderError::Timeout(name)),
+        Err(RunError::Io(source)) => Err(ProviderError::Read { what: name, source }),
+        Err(error) => Err(ProviderError::Program { program: name, problem: error.to_string() }),
     }
-}
-
-async fn collect(child: &mut Child, limit: usize, name: &str) -> Result<Output, ProviderError> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let failed = |source| ProviderError::Read { what: name.to_owned(), source };
-    let (stdout, stderr) = tokio::try_join!(read(stdout, limit), read(stderr, limit)).map_err(failed)?;
-    if stdout.len() > limit || stderr.len() > limit {
-        let problem = format!("it printed more than {limit} bytes");
-        return Err(ProviderError::Program { program: name.to_owned(), problem });
-    }
-    let status = child.wait().await.map_err(failed)?;
-    Ok(Output { stdout, stderr, success: status.success(), status: status.to_string() })
-}
-
-async fn read<R: AsyncRead + Unpin>(stream: Option<R>, limit: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        stream.take(limit as u64 + 1).read_to_end(&mut bytes).await?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Runs a workload manager's command: argument list, never a shell; a clean environment; bounded
-//! output; a deadline after which its whole process group is killed. A command that hangs costs its own
-//! deadline and nothing else.
+//! Runs a program: argument list, never a shell; bounded output; a deadline after which its whole process
+//! group is killed, so that a program that hangs costs its own deadline and nothing else. [`Commands`] are
+//! a workload manager's, with a clean environment.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::WorkloadError;
 
@@ -85,7 +86,8 @@ impl Commands {
         directory: &Path,
     ) -> Result<Output, WorkloadError> {
         let program = self.find(name).ok_or(WorkloadError::CommandMissing { command: name })?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(&self.environment)
@@ -93,18 +95,14 @@ impl Commands {
             // Times are printed in UTC and messages in English.
             .env("LC_ALL", "C")
             .env("TZ", "UTC0")
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| WorkloadError::CommandFailed { command: name, problem: source.to_string() })?;
-        let group = Group { leader: child.id().and_then(|id| i32::try_from(id).ok()) };
-        let result = tokio::time::timeout(self.deadline, collect(&mut child, name)).await;
-        drop(group);
-        result.map_err(|_| WorkloadError::Silent { command: name, after: self.deadline })?
+            .current_dir(directory);
+        let output = run(&mut command, OUTPUT_LIMIT, Instant::now() + self.deadline).await;
+        let output = output.map_err(|error| match error {
+            RunError::Silent => WorkloadError::Silent { command: name, after: self.deadline },
+            error => WorkloadError::CommandFailed { command: name, problem: error.to_string() },
+        })?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code() })
     }
 
     /// Runs a command that has to end with 0.
@@ -117,7 +115,41 @@ impl Commands {
     }
 }
 
-/// Kills the process group on the way out, also when nobody waits any more.
+/// Why a program brought no output.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not be started or read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It printed too much.
+    #[error("it printed more than {0} bytes")]
+    TooMuch(usize),
+    /// The deadline came first.
+    #[error("it did not end in time")]
+    Silent,
+}
+
+/// Runs a program to its end and reads at most `limit` bytes of each stream; more is an error. At the
+/// deadline, or when nobody waits any more, its process group is killed.
+pub async fn run(
+    command: &mut Command,
+    limit: usize,
+    deadline: Instant,
+) -> Result<std::process::Output, RunError> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let group = Group { leader: child.id().and_then(|id| i32::try_from(id).ok()) };
+    let result = timeout_at(deadline, collect(&mut child, limit)).await;
+    drop(group);
+    result.map_err(|_| RunError::Silent)?
+}
+
+/// Kills the process group on the way out.
 struct Group {
     leader: Option<i32>,
 }
@@ -131,23 +163,19 @@ impl Drop for Group {
     }
 }
 
-async fn collect(child: &mut Child, name: &'static str) -> Result<Output, WorkloadError> {
-    let failed = |problem: String| WorkloadError::CommandFailed { command: name, problem };
+async fn collect(child: &mut Child, limit: usize) -> Result<std::process::Output, RunError> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) =
-        tokio::try_join!(read(stdout), read(stderr)).map_err(|error| failed(error.to_string()))?;
-    if stdout.len() > OUTPUT_LIMIT || stderr.len() > OUTPUT_LIMIT {
-        return Err(failed(format!("it printed more than {OUTPUT_LIMIT} bytes")));
+    let (stdout, stderr) = tokio::try_join!(read(stdout, limit), read(stderr, limit))?;
+    if stdout.len() > limit || stderr.len() > limit {
+        return Err(RunError::TooMuch(limit));
     }
-    let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Output { stdout: text(stdout), stderr: text(stderr), code: status.code() })
+    Ok(std::process::Output { status: child.wait().await?, stdout, stderr })
 }
 
-async fn read<R: AsyncRead + Unpin>(stream: Option<R>) -> std::io::Result<Vec<u8>> {
+async fn read<R: AsyncRead + Unpin>(stream: Option<R>, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
-        stream.take(OUTPUT_LIMIT as u64 + 1).read_to_end(&mut bytes).await?;
+        stream.take(limit as u64 + 1).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
 }
