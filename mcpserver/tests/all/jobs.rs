@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::running::{command, outcome};
+use crate::starting::{command, outcome};
 
 const PRICES: &str = "date,price\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n2020-01-06,2\n";
 

@@ -1,6 +1,6 @@
 //! Mistakes: one line and the documented code, whatever is wrong.
 
-use crate::running::{outcome, run};
+use crate::starting::{outcome, run};
 
 #[test]
 fn a_mistake_is_one_line_with_a_documented_code() {
@@ -49,7 +49,7 @@ fn a_mistake_is_one_line_with_a_documented_code() {
 #[test]
 fn a_log_filter_that_cannot_be_read_is_one_line_too() {
     let home = tempfile::tempdir().unwrap();
-    let mut command = crate::running::command(home.path(), &["providers"]);
+    let mut command = crate::starting::command(home.path(), &["providers"]);
     let output = command.env("RUST_LOG", "parley=loudest").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("RUST_LOG"));

@@ -1,17 +1,17 @@
 //! Starts the real programs and stops them whatever happens. Waiting is for a line, an exit or an
 //! answer, each with a deadline; nothing sleeps for luck.
 
-use std::io::{BufRead as _, BufReader};
+#[path = "running.rs"]
+mod running;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take that should take moments.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use running::{PATIENCE, Running};
 
 /// The join secret of every test.
 pub const SECRET: &str = "a secret of the tests";
@@ -25,13 +25,6 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A program that runs until it is dropped.
-pub struct Running {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
 impl Running {
     /// Starts `mcpserver` with arguments and its data under `home`.
     pub fn mcpserver(home: &Path, arguments: &[&str]) -> Self {
@@ -40,85 +33,6 @@ impl Running {
         command.args(arguments).env("HOME", home).env("TMPDIR", home);
         command.env_remove("XDG_DATA_HOME").env_remove("MCPSERVER_TOKEN");
         Self::start(&mut command)
-    }
-
-    /// Starts a program and reads what it says on its error stream.
-    pub fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let stderr = child.stderr.take().expect("a piped error stream");
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    /// The process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The first line that has this text in it.
-    pub fn line_with(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("no line with {text:?}; it said: {:#?}", self.seen),
-            }
-        }
-    }
-
-    /// The URL at the end of the line that has this text in it.
-    pub fn url_after(&mut self, text: &str) -> String {
-        let line = self.line_with(text);
-        let at = line.find("http://").unwrap_or_else(|| panic!("no URL in {line:?}"));
-        line[at..].split_whitespace().next().expect("a URL").to_owned()
-    }
-
-    /// Ends it without warning.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Asks it to end, and waits until it has.
-    pub fn terminate(mut self) -> ExitStatus {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.id()).expect("a process id"));
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("a signal");
-        self.wait()
-    }
-
-    /// Waits until it ends by itself.
-    pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        // Its error stream ends with it.
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.seen.push(line),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end; it said: {:#?}", self.seen),
-            }
-        }
-        self.child.wait().expect("its status")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -147,7 +61,7 @@ impl Fleet {
             vec!["start", "--hub", "--hub-secret", SECRET, "--port", port, "--data-dir", &data];
         arguments.extend(more);
         let mut hub = Running::mcpserver(self.home.path(), &arguments);
-        self.url = hub.url_after("hub listening on");
+        self.url = hub.word_after("hub listening on ");
         self.hub = Some(hub);
     }
 

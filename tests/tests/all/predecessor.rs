@@ -68,7 +68,7 @@ impl Predecessor {
         let mut command = self.program("python");
         command.arg(script).arg(submission).arg(transcript);
         let mut model = Running::start(&mut command);
-        let url = model.url_after("model listening on");
+        let url = model.word_after("model listening on ");
         (model, url)
     }
 
