@@ -128,7 +128,7 @@ pub fn seconds(duration: Seconds) -> String {
     }
 }
 
-/// An amount of money, with more digits when it is small.
+/// An amount of money, with more digits when it is small, and none that nobody reads.
 #[must_use]
 pub fn usd(amount: Usd) -> String {
     let value = amount.get();
@@ -136,6 +136,8 @@ pub fn usd(amount: Usd) -> String {
     let value = value.abs();
     if value == 0.0 {
         "$0".to_owned()
+    } else if value < 0.000_1 {
+        format!("{sign}<$0.0001")
     } else if value < 0.01 {
         format!("{sign}${}", number(value))
     } else if value >= 100_000.0 {
@@ -231,6 +233,7 @@ mod tests {
 
     #[test]
     fn money_and_sizes_fit_their_magnitude() {
+        assert_eq!(usd(Usd::saturating(2.35e-7)), "<$0.0001");
         assert_eq!(usd(Usd::saturating(0.003)), "$0.003");
         assert_eq!(usd(Usd::saturating(12.4)), "$12.40");
         assert_eq!(usd(Usd::saturating(-1.0)), "-$1.00");
