@@ -10,6 +10,7 @@
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
 //! [`slurm::Slurm`] drives Slurm through its commands.
 
+mod attempts;
 pub mod error;
 pub mod local;
 pub mod program;

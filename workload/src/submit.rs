@@ -13,6 +13,7 @@ use protocol::units::{GiB, Seconds};
 use serde::{Deserialize, Serialize};
 
 use crate::error::WorkloadError;
+use crate::local::{METRICS_NAME, clean_environment};
 use crate::read::{Accounting, NativeId, ReadSide, RunState, Slots};
 
 /// One attempt of a job, ready to run.
@@ -57,6 +58,19 @@ impl SubmitRequest {
             None => refuse("argv", "it is empty; name a program".to_owned()),
         }
     }
+
+    /// The whole environment of the job on a node: a clean set, what the request says, what we say.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        let ours = [
+            ("PARLEY_JOB_ID", self.job_id.to_string()),
+            ("PARLEY_ATTEMPT", self.attempt.to_string()),
+            ("PARLEY_METRICS", self.directory.join(METRICS_NAME).display().to_string()),
+        ];
+        let mut variables = clean_environment();
+        variables.extend(self.environment.clone());
+        variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        variables
+    }
 }
 
 /// How and where work is to run, in the words of managers that place it on nodes.
@@ -85,6 +99,19 @@ impl Placement {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// With what the site's operator chose where nothing is said.
+    pub(crate) fn with_defaults(&self, defaults: &Self) -> Self {
+        Self {
+            expected_runtime: self.expected_runtime,
+            tasks: self.tasks,
+            gpu_model: self.gpu_model.clone(),
+            partition: self.partition.clone().or_else(|| defaults.partition.clone()),
+            account: self.account.clone().or_else(|| defaults.account.clone()),
+            qos: self.qos.clone().or_else(|| defaults.qos.clone()),
+            constraint: self.constraint.clone().or_else(|| defaults.constraint.clone()),
+        }
     }
 }
 

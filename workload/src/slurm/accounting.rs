@@ -1,7 +1,5 @@
 //! What is on record of a job that has ended: `sacct` where the site keeps accounts, else what the job's
-//! own batch script noted. Slurm itself forgets a job some minutes after its end.
-
-use std::path::Path;
+//! own batch script noted ([`crate::attempts::Noted`]). Slurm itself forgets a job some minutes after its end.
 
 use protocol::units::{GiB, Timestamp};
 
@@ -9,7 +7,7 @@ use super::fields;
 use super::jobs::{Exit, State};
 use crate::error::WorkloadError;
 use crate::program::{Commands, words};
-use crate::read::{NativeId, RunState};
+use crate::read::NativeId;
 
 /// The fields of `sacct`, in the order in which [`parse`] takes them. None holds what a user wrote.
 const FORMAT: &str = "--format=JobIDRaw,State,ExitCode,Submit,Start,End,MaxRSS";
@@ -62,37 +60,10 @@ pub(super) fn parse(text: &str, id: &str) -> Option<Accounted> {
     found.map(|accounted| Accounted { peak_memory: peak, ..accounted })
 }
 
-/// What the batch script of an attempt noted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Noted {
-    pub(super) started_at: Option<Timestamp>,
-    pub(super) exit_code: i32,
-    pub(super) ended_at: Option<Timestamp>,
-}
-
-impl Noted {
-    /// Reads the notes; `None` when the script did not come to its end.
-    pub(super) fn read(directory: &Path) -> Option<Self> {
-        let text = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-        let time = |text: &str| fields::epoch(text.trim().parse().ok()?);
-        let ended = text("ended")?;
-        let (code, at) = ended.split_once(' ')?;
-        Some(Self {
-            started_at: text("started").and_then(|text| time(&text)),
-            exit_code: code.parse().ok()?,
-            ended_at: time(at),
-        })
-    }
-
-    /// How the work ended, as far as its exit code says it.
-    pub(super) const fn state(self) -> RunState {
-        if self.exit_code == 0 { RunState::Completed } else { RunState::Failed }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::RunState;
 
     #[test]
     fn a_jobs_steps_tell_its_memory() {

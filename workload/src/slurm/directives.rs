@@ -8,7 +8,7 @@ use protocol::units::{GiB, Seconds};
 
 use super::nodes::{Cluster, Node, Partition};
 use crate::error::WorkloadError;
-use crate::submit::{Placement, SubmitRequest};
+use crate::submit::SubmitRequest;
 
 /// What `sbatch` is told about a job's size and place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -370,19 +370,6 @@ fn layout(size: &Size, tasks: Option<u32>, one: bool) -> Result<(u32, Option<u32
         return refuse("placement.tasks", reason);
     }
     Ok((tasks, Some(size.cores / tasks)))
-}
-
-/// A placement, with what the site's operator chose where it says nothing.
-pub(super) fn with_defaults(placement: &Placement, defaults: &Placement) -> Placement {
-    Placement {
-        expected_runtime: placement.expected_runtime,
-        tasks: placement.tasks,
-        gpu_model: placement.gpu_model.clone(),
-        partition: placement.partition.clone().or_else(|| defaults.partition.clone()),
-        account: placement.account.clone().or_else(|| defaults.account.clone()),
-        qos: placement.qos.clone().or_else(|| defaults.qos.clone()),
-        constraint: placement.constraint.clone().or_else(|| defaults.constraint.clone()),
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ mod fields;
 mod jobs;
 mod json;
 mod nodes;
-mod records;
 mod refusals;
 mod submitting;
 
@@ -319,7 +318,7 @@ impl ReadSide for SlurmReader {
         let cluster = self.cluster().await?;
         let Some(request) = of_size(allocation) else { return Ok(None) };
         let request = SubmitRequest {
-            placement: directives::with_defaults(&request.placement, &self.options.defaults),
+            placement: request.placement.with_defaults(&self.options.defaults),
             // Whole nodes come with all their cores, however many they have.
             allocation: Allocation {
                 cores: if allocation.nodes > 0 { 0 } else { allocation.cores },

@@ -1,29 +1,26 @@
 //! Slurm's submit side: handing work over once, following it, stopping it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::clock::Clock;
 use protocol::facts::{Allocation, StartEstimate};
-use protocol::ids::Digest;
-use protocol::units::{GiB, Seconds};
+use protocol::units::{GiB, Seconds, Timestamp};
 use tokio::time::Instant;
 
-use super::accounting::{self, Noted};
-use super::directives::{self, Directives};
+use super::accounting;
+use super::directives::Directives;
 use super::jobs::{Job, State};
-use super::records::{self, Record, Records};
 use super::{SlurmOptions, SlurmReader, is_job_id, refusals};
+use crate::attempts::{self, Attempts, BATCH_SCRIPT, Handed, HandsOver, Noted, Record};
 use crate::error::WorkloadError;
-use crate::local::{LOG_NAME, METRICS_NAME, clean_environment};
+use crate::local::LOG_NAME;
 use crate::program::words;
 use crate::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, ReadSide, RunState, Slots};
 use crate::submit::{DryRun, Status, SubmitRequest, SubmitSide};
 
-/// What every job begins as.
-const BATCH_SCRIPT: &str = include_str!("batch.sh");
 /// Exit codes of `timeout` when it ended the work: asked to end, and killed because it did not.
 const TIMEOUT_CODES: [i32; 2] = [124, 137];
 /// A start within this time is at once: Slurm plans in whole seconds and looks at its queue every few.
@@ -32,30 +29,9 @@ const AT_ONCE_SECONDS: f64 = 5.0;
 /// A Slurm that work is handed over to.
 pub struct Slurm {
     reader: SlurmReader,
-    records: Records,
+    attempts: Attempts,
     directory: PathBuf,
     script: PathBuf,
-    /// Attempts that `sbatch` is running for.
-    submitting: Mutex<BTreeSet<String>>,
-}
-
-/// Takes an attempt out of `submitting` on the way out.
-struct Turn<'a> {
-    submitting: &'a Mutex<BTreeSet<String>>,
-    name: String,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.submitting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
-    }
-}
-
-/// How an attempt to hand a job over ended.
-enum Handed {
-    Taken(NativeId),
-    /// It may have been taken.
-    Doubtful(String),
 }
 
 impl Slurm {
@@ -66,24 +42,16 @@ impl Slurm {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, WorkloadError> {
         let directory = directory.into();
-        let records = Records::open(directory.join("attempts"))?;
+        let attempts = Attempts::open(&directory)?;
         let script = directory.join("batch.sh");
-        records::write(&script, BATCH_SCRIPT.as_bytes())?;
+        attempts::write(&script, BATCH_SCRIPT.as_bytes())?;
         let reader = SlurmReader::new(options, clock);
-        Ok(Self { reader, records, directory, script, submitting: Mutex::default() })
-    }
-
-    fn turn(&self, name: &str) -> Result<Turn<'_>, WorkloadError> {
-        let mut submitting = self.submitting.lock().unwrap_or_else(PoisonError::into_inner);
-        if submitting.insert(name.to_owned()) {
-            return Ok(Turn { submitting: &self.submitting, name: name.to_owned() });
-        }
-        Err(WorkloadError::Unavailable { problem: "this attempt is being submitted already".to_owned() })
+        Ok(Self { reader, attempts, directory, script })
     }
 
     /// The request with what the site's operator chose where it says nothing.
     fn with_defaults(&self, request: &SubmitRequest) -> SubmitRequest {
-        let placement = directives::with_defaults(&request.placement, &self.reader.options.defaults);
+        let placement = request.placement.with_defaults(&self.reader.options.defaults);
         SubmitRequest { placement, ..request.clone() }
     }
 
@@ -92,88 +60,8 @@ impl Slurm {
         request.program()?;
         check_directory(&request.directory)?;
         let cluster = self.reader.cluster().await?;
-        let name = records::name(&request.job_id, request.attempt);
+        let name = attempts::name(&request.job_id, request.attempt);
         Directives::of(&self.with_defaults(request), name, &cluster)
-    }
-
-    /// Runs `sbatch`.
-    async fn hand_over(
-        &self,
-        request: &SubmitRequest,
-        directives: &Directives,
-        record: &Record,
-    ) -> Result<Handed, WorkloadError> {
-        let variables = self.directory.join(format!("{}.environment", record.name()));
-        records::write(&variables, &environment(request))?;
-        let mut arguments = words(["--parsable", "--no-requeue", "--open-mode=append"]);
-        arguments.push(format!("--chdir={}", request.directory.display()));
-        arguments.push(format!("--output={}", request.directory.join(LOG_NAME).display()));
-        arguments.push(format!("--export-file={}", variables.display()));
-        arguments.extend(directives.words());
-        arguments.push(self.script.display().to_string());
-        arguments.push(record.notes().display().to_string());
-        arguments.push(record.own_limit.map_or_else(|| "0".to_owned(), |limit| limit.get().to_string()));
-        arguments.extend(request.argv.iter().cloned());
-        let output = self.reader.options.commands.run("sbatch", &arguments, &request.directory).await;
-        // Its variables may be secrets. That the file is gone already is fine.
-        let _gone = std::fs::remove_file(&variables);
-        match output {
-            Ok(output) if output.code == Some(0) => match job_id_in(&output.stdout) {
-                Some(native) => Ok(Handed::Taken(native)),
-                None => Ok(Handed::Doubtful(format!("sbatch answered {:?}", output.complaint()))),
-            },
-            Ok(output) if output.code.is_none() || refusals::is_doubtful(&output.complaint()) => {
-                Ok(Handed::Doubtful(output.complaint()))
-            }
-            Ok(output) => Err(refusals::refusal(&output.complaint())),
-            Err(error @ WorkloadError::Silent { .. }) => Ok(Handed::Doubtful(error.to_string())),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The job of an attempt whose answer was lost, by its name.
-    async fn find(&self, record: &Record) -> Result<Option<NativeId>, WorkloadError> {
-        let mut arguments = words(["--noheader", "--states=all", "--format=%A"]);
-        arguments.push(format!("--user={}", nix::unistd::getuid()));
-        arguments.push(format!("--name={}", record.name()));
-        let text = self.reader.ask("squeue", &arguments).await?;
-        if let Some(native) = text.lines().find_map(job_id_in) {
-            return Ok(Some(native));
-        }
-        if !self.reader.keeps_accounts().await? {
-            return Ok(None);
-        }
-        let mut arguments = words(["--noheader", "--parsable2", "--allocations", "--format=JobIDRaw"]);
-        arguments.push(format!("--name={}", record.name()));
-        // An hour before, for clocks that differ.
-        let since = record.submitted_at.plus(Seconds::saturating(-3600.0)).to_string();
-        arguments.push(format!("--starttime={}", since.split(['.', 'Z']).next().unwrap_or(&since)));
-        let text = self.reader.ask("sacct", &arguments).await?;
-        Ok(text.lines().find_map(job_id_in))
-    }
-
-    /// Makes sure that an attempt never starts, as far as it can be reached: its script finds the notes
-    /// of an earlier start, and what waits under its name is cancelled.
-    async fn withdraw(&self, record: &Record, problem: String) -> WorkloadError {
-        let mut record = record.clone();
-        if let Err(error) = std::fs::create_dir(record.notes()) {
-            tracing::warn!(job = record.name(), %error, "a withdrawn job could not be marked as started");
-        }
-        let arguments = [format!("--user={}", nix::unistd::getuid()), format!("--name={}", record.name())];
-        if let Err(error) = self.reader.ask("scancel", &arguments).await {
-            tracing::warn!(job = record.name(), %error, "a withdrawn job could not be cancelled");
-        }
-        record.withdrawn = true;
-        match self.records.put(&record) {
-            Ok(()) => WorkloadError::Doubtful { problem },
-            Err(error) => error,
-        }
-    }
-
-    fn taken(&self, mut record: Record, native: NativeId) -> Result<NativeId, WorkloadError> {
-        record.native = Some(native.clone());
-        self.records.put(&record)?;
-        Ok(native)
     }
 
     /// Where a job stands that Slurm still knows.
@@ -223,10 +111,6 @@ impl Slurm {
         }
         None
     }
-
-    fn record(&self, native: &NativeId) -> Result<Record, WorkloadError> {
-        self.records.of(native).ok_or_else(|| WorkloadError::UnknownJob { native: native.clone() })
-    }
 }
 
 /// A job's status, with the limit that its own script keeps.
@@ -267,21 +151,93 @@ fn check_directory(directory: &Path) -> Result<(), WorkloadError> {
 
 /// The job's variables, as `--export-file` reads them.
 fn environment(request: &SubmitRequest) -> Vec<u8> {
-    let metrics = request.directory.join(METRICS_NAME).display().to_string();
-    let ours = [
-        ("PARLEY_JOB_ID", request.job_id.to_string()),
-        ("PARLEY_ATTEMPT", request.attempt.to_string()),
-        ("PARLEY_METRICS", metrics),
-    ];
-    let mut variables = clean_environment();
-    variables.extend(request.environment.clone());
-    variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    let variables = request.variables();
     variables.iter().flat_map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
 }
 
 /// The limit that the batch script has to keep: one that is no whole number of minutes.
 fn own_limit(limit: Option<Seconds>) -> Option<Seconds> {
     limit.filter(|limit| limit.get() % 60.0 != 0.0)
+}
+
+#[async_trait]
+impl HandsOver for Slurm {
+    type Ready = Directives;
+
+    fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    fn now(&self) -> Timestamp {
+        self.reader.clock.now()
+    }
+
+    fn own_limit(&self, limit: Option<Seconds>) -> Option<Seconds> {
+        own_limit(limit)
+    }
+
+    async fn ready(&self, request: &SubmitRequest) -> Result<Directives, WorkloadError> {
+        self.directives(request).await
+    }
+
+    async fn hand_over(
+        &self,
+        request: &SubmitRequest,
+        directives: &Self::Ready,
+        record: &Record,
+    ) -> Result<Handed, WorkloadError> {
+        let variables = self.directory.join(format!("{}.environment", record.name()));
+        attempts::write(&variables, &environment(request))?;
+        let mut arguments = words(["--parsable", "--no-requeue", "--open-mode=append"]);
+        arguments.push(format!("--chdir={}", request.directory.display()));
+        arguments.push(format!("--output={}", request.directory.join(LOG_NAME).display()));
+        arguments.push(format!("--export-file={}", variables.display()));
+        arguments.extend(directives.words());
+        arguments.push(self.script.display().to_string());
+        arguments.push(record.notes().display().to_string());
+        arguments.push(record.own_limit.map_or_else(|| "0".to_owned(), |limit| limit.get().to_string()));
+        arguments.extend(request.argv.iter().cloned());
+        let output = self.reader.options.commands.run("sbatch", &arguments, &request.directory).await;
+        // Its variables may be secrets. That the file is gone already is fine.
+        let _gone = std::fs::remove_file(&variables);
+        match output {
+            Ok(output) if output.code == Some(0) => match job_id_in(&output.stdout) {
+                Some(native) => Ok(Handed::Taken(native)),
+                None => Ok(Handed::Doubtful(format!("sbatch answered {:?}", output.complaint()))),
+            },
+            Ok(output) if output.code.is_none() || refusals::is_doubtful(&output.complaint()) => {
+                Ok(Handed::Doubtful(output.complaint()))
+            }
+            Ok(output) => Err(refusals::refusal(&output.complaint())),
+            Err(error @ WorkloadError::Silent { .. }) => Ok(Handed::Doubtful(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find(&self, record: &Record) -> Result<Option<NativeId>, WorkloadError> {
+        let mut arguments = words(["--noheader", "--states=all", "--format=%A"]);
+        arguments.push(format!("--user={}", nix::unistd::getuid()));
+        arguments.push(format!("--name={}", record.name()));
+        let text = self.reader.ask("squeue", &arguments).await?;
+        if let Some(native) = text.lines().find_map(job_id_in) {
+            return Ok(Some(native));
+        }
+        if !self.reader.keeps_accounts().await? {
+            return Ok(None);
+        }
+        let mut arguments = words(["--noheader", "--parsable2", "--allocations", "--format=JobIDRaw"]);
+        arguments.push(format!("--name={}", record.name()));
+        // An hour before, for clocks that differ.
+        let since = record.submitted_at.plus(Seconds::saturating(-3600.0)).to_string();
+        arguments.push(format!("--starttime={}", since.split(['.', 'Z']).next().unwrap_or(&since)));
+        let text = self.reader.ask("sacct", &arguments).await?;
+        Ok(text.lines().find_map(job_id_in))
+    }
+
+    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
+        let arguments = [format!("--user={}", nix::unistd::getuid()), format!("--name={}", record.name())];
+        self.reader.ask("scancel", &arguments).await.map(|_| ())
+    }
 }
 
 #[async_trait]
@@ -301,7 +257,7 @@ impl ReadSide for Slurm {
     async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
         let mut jobs = self.reader.queue().await?;
         for job in &mut jobs {
-            if let Some(record) = self.records.of(&job.native) {
+            if let Some(record) = self.attempts.records.of(&job.native) {
                 job.job_id = Some(record.job_id);
                 job.attempt = Some(record.attempt);
             }
@@ -338,63 +294,14 @@ impl SubmitSide for Slurm {
     }
 
     async fn submit(&self, request: SubmitRequest) -> Result<NativeId, WorkloadError> {
-        let name = records::name(&request.job_id, request.attempt);
-        let _turn = self.turn(&name)?;
-        let digest = Digest::of(serde_json::to_string(&request).unwrap_or_default().as_bytes());
-        let before = self.records.get(&name);
-        if let Some(record) = &before {
-            let native = record.native.clone();
-            if record.digest != digest {
-                return Err(WorkloadError::Conflict { native: native.unwrap_or(NativeId(name)) });
-            }
-            if record.withdrawn {
-                let problem = "an earlier submission of this attempt".to_owned();
-                return Err(WorkloadError::Doubtful { problem });
-            }
-            if let Some(native) = native {
-                return Ok(native);
-            }
-            // We ended between `sbatch` and its answer.
-            if let Some(native) = self.find(record).await? {
-                return self.taken(record.clone(), native);
-            }
-        }
-        let directives = self.directives(&request).await?;
-        if !request.directory.is_dir() {
-            let reason = format!("{} is not a directory", request.directory.display());
-            return Err(WorkloadError::Refused { field: "directory", reason });
-        }
-        let record = before.unwrap_or_else(|| Record {
-            job_id: request.job_id.clone(),
-            attempt: request.attempt,
-            digest,
-            directory: request.directory.clone(),
-            submitted_at: self.reader.clock.now(),
-            own_limit: own_limit(request.time_limit),
-            native: None,
-            withdrawn: false,
-            ended: None,
-        });
-        self.records.put(&record)?;
-        match self.hand_over(&request, &directives, &record).await {
-            Ok(Handed::Taken(native)) => self.taken(record, native),
-            Ok(Handed::Doubtful(problem)) => match self.find(&record).await {
-                Ok(Some(native)) => self.taken(record, native),
-                Ok(None) | Err(_) => Err(self.withdraw(&record, problem).await),
-            },
-            Err(error) => {
-                // Nothing was handed over, so the attempt may be tried with another request.
-                self.records.forget(&name)?;
-                Err(error)
-            }
-        }
+        self.submit_once(&request).await
     }
 
     async fn status(&self, jobs: &[NativeId]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
         let mut found = BTreeMap::new();
         let mut open = Vec::new();
         for native in jobs {
-            match self.records.of(native) {
+            match self.attempts.records.of(native) {
                 Some(Record { ended: Some(status), .. }) => {
                     found.insert(native.clone(), status);
                 }
@@ -420,7 +327,7 @@ impl SubmitSide for Slurm {
                 None => self.forgotten(native, &record).await?,
             };
             if status.state().is_terminal() {
-                self.records.put(&Record { ended: Some(status.clone()), ..record })?;
+                self.attempts.records.put(&Record { ended: Some(status.clone()), ..record })?;
             }
             found.insert(native.clone(), status);
         }
@@ -428,7 +335,7 @@ impl SubmitSide for Slurm {
     }
 
     async fn cancel(&self, job: &NativeId) -> Result<(), WorkloadError> {
-        let record = self.record(job)?;
+        let record = self.attempts.record(job)?;
         if record.ended.is_some() {
             return Ok(());
         }
@@ -445,6 +352,6 @@ impl SubmitSide for Slurm {
     }
 
     async fn log_path(&self, job: &NativeId) -> Result<PathBuf, WorkloadError> {
-        Ok(self.record(job)?.directory.join(LOG_NAME))
+        Ok(self.attempts.record(job)?.directory.join(LOG_NAME))
     }
 }

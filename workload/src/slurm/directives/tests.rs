@@ -7,6 +7,7 @@ use protocol::ids::JobId;
 use protocol::job::AttemptNumber;
 
 use super::*;
+use crate::submit::Placement;
 
 const PARTITIONS: &str = "\
 PartitionName=batch Default=YES DefaultTime=00:10:00 MaxNodes=UNLIMITED MaxTime=1-00:00:00 Nodes=n[1-4] State=UP

@@ -1,5 +1,5 @@
-//! What this worker has handed over to Slurm, on disk: one file for each attempt, written before `sbatch`
-//! is run and again when it has answered. After a crash the file says what to look for.
+//! What this worker has handed over to a workload manager, on disk: one file for each attempt, written
+//! before the manager is asked and again when it has answered. After a crash the file says what to look for.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -19,46 +19,46 @@ use crate::submit::Status;
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) job_id: JobId,
-    pub(super) attempt: AttemptNumber,
+pub(crate) struct Record {
+    pub(crate) job_id: JobId,
+    pub(crate) attempt: AttemptNumber,
     /// Digest of the request.
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
     /// The job's directory.
-    pub(super) directory: PathBuf,
-    /// When `sbatch` was run.
-    pub(super) submitted_at: Timestamp,
+    pub(crate) directory: PathBuf,
+    /// When the manager was asked.
+    pub(crate) submitted_at: Timestamp,
     /// The limit that the batch script keeps.
-    pub(super) own_limit: Option<Seconds>,
-    /// Slurm's id, once it is known.
-    pub(super) native: Option<NativeId>,
+    pub(crate) own_limit: Option<Seconds>,
+    /// The manager's id, once it is known.
+    pub(crate) native: Option<NativeId>,
     /// No job could be found of it; it never starts.
     #[serde(default)]
-    pub(super) withdrawn: bool,
+    pub(crate) withdrawn: bool,
     /// How it ended. This never changes again.
-    pub(super) ended: Option<Status>,
+    pub(crate) ended: Option<Status>,
 }
 
 impl Record {
-    /// The name of its job: Slurm finds it by this when the answer of `sbatch` was lost.
-    pub(super) fn name(&self) -> String {
+    /// The name of its job: it is found by this when the answer to its submission was lost.
+    pub(crate) fn name(&self) -> String {
         name(&self.job_id, self.attempt)
     }
 
     /// Where its batch script notes the start and the end.
-    pub(super) fn notes(&self) -> PathBuf {
+    pub(crate) fn notes(&self) -> PathBuf {
         self.directory.join(format!(".parley-{}", self.attempt))
     }
 }
 
 /// The name of an attempt's job.
-pub(super) fn name(job_id: &JobId, attempt: AttemptNumber) -> String {
+pub(crate) fn name(job_id: &JobId, attempt: AttemptNumber) -> String {
     format!("parley-{job_id}.{attempt}")
 }
 
 /// All records.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     directory: PathBuf,
     known: Mutex<Known>,
 }
@@ -83,7 +83,7 @@ impl Known {
 impl Records {
     /// Opens the directory and reads what is there. A file that was cut off by a crash was never acted
     /// on: it is written in full under another name first.
-    pub(super) fn open(directory: PathBuf) -> Result<Self, WorkloadError> {
+    pub(crate) fn open(directory: PathBuf) -> Result<Self, WorkloadError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -105,18 +105,18 @@ impl Records {
     }
 
     /// The record of an attempt.
-    pub(super) fn get(&self, name: &str) -> Option<Record> {
+    pub(crate) fn get(&self, name: &str) -> Option<Record> {
         self.lock().by_name.get(name).cloned()
     }
 
     /// The record of a job.
-    pub(super) fn of(&self, native: &NativeId) -> Option<Record> {
+    pub(crate) fn of(&self, native: &NativeId) -> Option<Record> {
         let known = self.lock();
         known.by_name.get(known.names.get(native)?).cloned()
     }
 
     /// Writes a record; it is on disk when this returns.
-    pub(super) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
+    pub(crate) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
         let name = record.name();
         let path = self.directory.join(format!("{name}.json"));
         let unfinished = self.directory.join(format!("{name}.new"));
@@ -128,7 +128,7 @@ impl Records {
     }
 
     /// Takes a record away of which nothing was handed over.
-    pub(super) fn forget(&self, name: &str) -> Result<(), WorkloadError> {
+    pub(crate) fn forget(&self, name: &str) -> Result<(), WorkloadError> {
         let path = self.directory.join(format!("{name}.json"));
         std::fs::remove_file(&path).map_err(WorkloadError::io("cannot remove", &path))?;
         self.lock().by_name.remove(name);
@@ -141,7 +141,7 @@ impl Records {
 }
 
 /// Writes a file for this user only, synced.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), WorkloadError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), WorkloadError> {
     let failed = || WorkloadError::io("cannot write", path);
     let mut file =
         File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed())?;
