@@ -146,6 +146,8 @@ pub enum Manager {
     /// Slurm, with the partition, account, qos and constraint of SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_QOS
     /// and SBATCH_CONSTRAINT.
     Slurm,
+    /// Flux, the one of FLUX_URI or that of the system.
+    Flux,
 }
 
 /// When false claims count.

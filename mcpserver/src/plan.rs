@@ -343,6 +343,8 @@ mod tests {
             "--mock --prices p.json",
             "--mock --manager slurm",
             "--hub --manager slurm",
+            "--mock --manager flux",
+            "--hub --manager flux",
             "--transport stdio --hub",
             "--transport stdio --join http://h --join-secret s",
             "--label a=1 --label a=2",

@@ -16,6 +16,7 @@ use secretary::providers::{detect, real_providers};
 use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use worker::{Mock, Site};
+use workload::flux::{Flux, FluxOptions};
 use workload::local::{LocalMachine, LocalOptions};
 use workload::slurm::{Slurm, SlurmOptions};
 use workload::{ReadSide, SubmitSide};
@@ -56,9 +57,8 @@ pub async fn real(
     clock: Arc<dyn Clock>,
 ) -> Result<(Site, Option<Arc<LocalMachine>>), Failure> {
     let mut detected = detect(real_providers(&Host::this(), None)).await;
-    let slurm = slurm(directory, manager, clock.clone()).await?;
-    let (runs, machine): (Arc<dyn SubmitSide>, _) = match slurm {
-        Some(slurm) => (slurm, None),
+    let (runs, machine): (Arc<dyn SubmitSide>, _) = match of_site(directory, manager, clock.clone()).await? {
+        Some(manager) => (manager, None),
         None => {
             let machine = local(directory, gpus(&detected), clock.clone())?;
             (machine.clone(), Some(machine))
@@ -69,29 +69,39 @@ pub async fn real(
     Ok((Site { providers: Providers::of(detected, clock), manager: runs, prices, mock: None }, machine))
 }
 
-/// The site's Slurm, where it is wanted and answers.
-async fn slurm(
+/// The site's workload manager, where one is wanted and answers. Slurm comes first: where both are, Flux is
+/// what somebody runs within a job of Slurm.
+async fn of_site(
     directory: &Path,
     manager: Manager,
     clock: Arc<dyn Clock>,
-) -> Result<Option<Arc<Slurm>>, Failure> {
-    let options = SlurmOptions::of_process();
-    let wanted = match manager {
-        Manager::Auto => options.is_installed(),
-        Manager::Local => false,
-        Manager::Slurm => true,
-    };
-    if !wanted {
-        return Ok(None);
+) -> Result<Option<Arc<dyn SubmitSide>>, Failure> {
+    let (slurm, flux) = (SlurmOptions::of_process(), FluxOptions::of_process());
+    let auto = manager == Manager::Auto;
+    let mut found = None;
+    if manager == Manager::Slurm || auto && slurm.is_installed() {
+        let slurm: Arc<dyn SubmitSide> =
+            Arc::new(Slurm::open(slurm, directory.join("slurm"), clock.clone())?);
+        found = answering(slurm, "Slurm", auto).await?;
     }
-    let slurm = Slurm::open(options, directory.join("slurm"), clock)?;
-    match slurm.capacity().await {
-        Ok(_) => Ok(Some(Arc::new(slurm))),
-        Err(error) if manager == Manager::Slurm => Err(error.into()),
+    if manager == Manager::Flux || auto && found.is_none() && flux.is_installed() {
+        let flux: Arc<dyn SubmitSide> = Arc::new(Flux::open(flux, directory.join("flux"), clock)?);
+        found = answering(flux, "Flux", auto).await?;
+    }
+    Ok(found)
+}
+
+/// A manager, if it answers. One that was found and not asked for may be silent.
+async fn answering(
+    manager: Arc<dyn SubmitSide>,
+    name: &str,
+    found: bool,
+) -> Result<Option<Arc<dyn SubmitSide>>, Failure> {
+    match manager.capacity().await {
+        Ok(_) => Ok(Some(manager)),
+        Err(error) if !found => Err(error.into()),
         Err(error) => {
-            say(&format!(
-                "warning: Slurm is here and does not answer, so work runs on this machine: {error}"
-            ));
+            say(&format!("warning: {name} is here and does not answer, so it runs no work: {error}"));
             Ok(None)
         }
     }

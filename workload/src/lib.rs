@@ -8,10 +8,11 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`] drives Slurm through its commands.
+//! [`slurm::Slurm`] and [`flux::Flux`] drive Slurm and Flux through their commands.
 
 mod attempts;
 pub mod error;
+pub mod flux;
 pub mod local;
 pub mod program;
 pub mod read;

@@ -115,6 +115,13 @@ impl Records {
         known.by_name.get(known.names.get(native)?).cloned()
     }
 
+    /// The jobs that are not over, as far as is known here.
+    pub(crate) fn open_jobs(&self) -> Vec<NativeId> {
+        let known = self.lock();
+        let open = known.by_name.values().filter(|record| record.ended.is_none() && !record.withdrawn);
+        open.filter_map(|record| record.native.clone()).collect()
+    }
+
     /// Writes a record; it is on disk when this returns.
     pub(crate) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
         let name = record.name();

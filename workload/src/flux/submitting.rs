@@ -1,0 +1,270 @@
+//! Flux's submit side: handing work over once, following it, stopping it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use protocol::clock::Clock;
+use protocol::facts::{Allocation, StartEstimate};
+use protocol::units::{GiB, Seconds, Timestamp};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::jobs::{self, Job};
+use super::jobspec::Jobspec;
+use super::{FluxOptions, FluxReader, fields, is_job_id, refusals};
+use crate::attempts::{self, Attempts, Handed, HandsOver, Noted, Record};
+use crate::error::WorkloadError;
+use crate::local::LOG_NAME;
+use crate::program::words;
+use crate::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, ReadSide, RunState, Slots};
+use crate::submit::{DryRun, Status, SubmitRequest, SubmitSide};
+
+/// Ids in one command line.
+const IDS_AT_ONCE: usize = 2_000;
+
+/// What was asked about followed jobs, and what of it Flux knows.
+struct Followed {
+    asked_at: Instant,
+    ids: Vec<NativeId>,
+    jobs: BTreeMap<NativeId, Job>,
+}
+
+/// A Flux that work is handed over to.
+pub struct Flux {
+    reader: FluxReader,
+    clock: Arc<dyn Clock>,
+    attempts: Attempts,
+    directory: PathBuf,
+    followed: Mutex<Option<Followed>>,
+}
+
+impl Flux {
+    /// Opens Flux with a directory of our own for what was handed over. Flux is not asked anything yet.
+    pub fn open(
+        options: FluxOptions,
+        directory: impl Into<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WorkloadError> {
+        let directory = directory.into();
+        let attempts = Attempts::open(&directory)?;
+        Ok(Self { reader: FluxReader::new(options), clock, attempts, directory, followed: Mutex::default() })
+    }
+
+    /// Every check of ours, and the jobspec.
+    async fn jobspec(&self, request: &SubmitRequest) -> Result<Jobspec, WorkloadError> {
+        request.program()?;
+        let cluster = self.reader.cluster().await?;
+        let placement = request.placement.with_defaults(&self.reader.options.defaults);
+        let name = attempts::name(&request.job_id, request.attempt);
+        Jobspec::of(&SubmitRequest { placement, ..request.clone() }, name, &cluster)
+    }
+
+    /// The jobs of these ids that Flux still knows. Every job that is followed is asked about in one
+    /// command, as often as the refresh time says; an id that was not among them is asked about at once.
+    async fn jobs_of(&self, ids: &[NativeId]) -> Result<BTreeMap<NativeId, Job>, WorkloadError> {
+        let mut followed = self.followed.lock().await;
+        if let Some(known) = followed.as_ref()
+            && known.asked_at.elapsed() < self.reader.options.refresh
+            && ids.iter().all(|id| known.ids.binary_search(id).is_ok())
+        {
+            return Ok(known.jobs.clone());
+        }
+        let asked_at = Instant::now();
+        let mut all = self.attempts.records.open_jobs();
+        all.extend(ids.iter().cloned());
+        all.retain(is_job_id);
+        all.sort_unstable();
+        all.dedup();
+        let mut jobs = BTreeMap::new();
+        for part in all.chunks(IDS_AT_ONCE) {
+            jobs.extend(self.reader.jobs_of(part).await?.into_iter().map(|job| (job.native(), job)));
+        }
+        *followed = Some(Followed { asked_at, ids: all, jobs: jobs.clone() });
+        Ok(jobs)
+    }
+}
+
+/// Where a job stands that Flux has forgotten, as far as its batch script noted it.
+fn forgotten(record: &Record) -> Status {
+    let noted = Noted::read(&record.notes());
+    let state = noted.map_or(RunState::Unknown, Noted::state);
+    let exit_code = noted.map(|noted| noted.exit_code);
+    let accounting = Accounting {
+        state,
+        received_at: record.submitted_at,
+        started_at: noted.and_then(|noted| noted.started_at),
+        ended_at: noted.and_then(|noted| noted.ended_at),
+        exit_code,
+        peak_memory_gib: None,
+    };
+    Status { accounting, error: jobs::error(state, exit_code), log_dropped_bytes: 0 }
+}
+
+#[async_trait]
+impl HandsOver for Flux {
+    type Ready = Jobspec;
+
+    fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn own_limit(&self, _: Option<Seconds>) -> Option<Seconds> {
+        None
+    }
+
+    async fn ready(&self, request: &SubmitRequest) -> Result<Jobspec, WorkloadError> {
+        self.jobspec(request).await
+    }
+
+    async fn hand_over(
+        &self,
+        request: &SubmitRequest,
+        ready: &Self::Ready,
+        record: &Record,
+    ) -> Result<Handed, WorkloadError> {
+        let commands = &self.reader.options.commands;
+        let flux = commands.find("flux").ok_or(WorkloadError::CommandMissing { command: "flux" })?;
+        let path = self.directory.join(format!("{}.jobspec", record.name()));
+        attempts::write(&path, ready.document(request, record, &flux).to_string().as_bytes())?;
+        let mut arguments = words(["job", "submit"]);
+        arguments.push(path.display().to_string());
+        let output = commands.run("flux", &arguments, Path::new("/")).await;
+        // Its variables may be secrets. That the file is gone already is fine.
+        let _gone = std::fs::remove_file(&path);
+        let output = match output {
+            Ok(output) => output,
+            Err(error @ WorkloadError::Silent { .. }) => return Ok(Handed::Doubtful(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let complaint = output.complaint();
+        match (output.code, fields::job_id(&output.stdout)) {
+            (Some(0), Some(id)) => Ok(Handed::Taken(NativeId(id.to_string()))),
+            (Some(0) | None, _) => Ok(Handed::Doubtful(format!("flux job submit answered {complaint:?}"))),
+            (Some(_), _) => refusals::refusal(&complaint).map_or(Ok(Handed::Doubtful(complaint)), Err),
+        }
+    }
+
+    async fn find(&self, record: &Record) -> Result<Option<NativeId>, WorkloadError> {
+        let jobs = self.reader.jobs(&["-a", &format!("--name={}", record.name())]).await?;
+        Ok(jobs.iter().map(Job::native).min())
+    }
+
+    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
+        let found = self.find(record).await?;
+        let Some(native) = found else { return Ok(()) };
+        self.reader.ask(&["cancel".to_owned(), native.0]).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl ReadSide for Flux {
+    fn manager(&self) -> &'static str {
+        self.reader.manager()
+    }
+
+    async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
+        self.reader.inventory().await
+    }
+
+    async fn capacity(&self) -> Result<Capacity, WorkloadError> {
+        self.reader.capacity().await
+    }
+
+    async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
+        let mut jobs = self.reader.queue().await?;
+        for job in &mut jobs {
+            if let Some(record) = self.attempts.records.of(&job.native) {
+                job.job_id = Some(record.job_id);
+                job.attempt = Some(record.attempt);
+            }
+        }
+        Ok(jobs)
+    }
+
+    async fn estimated_start(&self, allocation: &Allocation) -> Result<Option<StartEstimate>, WorkloadError> {
+        self.reader.estimated_start(allocation).await
+    }
+
+    async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {
+        let mut statuses = self.status(std::slice::from_ref(job)).await?;
+        let status = statuses.remove(job).ok_or_else(|| WorkloadError::UnknownJob { native: job.clone() })?;
+        Ok(status.accounting)
+    }
+}
+
+#[async_trait]
+impl SubmitSide for Flux {
+    async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun, WorkloadError> {
+        let jobspec = self.jobspec(request).await?;
+        let (cluster, queue) = tokio::try_join!(self.reader.cluster(), self.reader.jobs(&["-A"]))?;
+        let asked = jobspec.asked();
+        let name = jobspec.queue.clone().unwrap_or_default();
+        let nobody_waits = !queue.iter().any(|job| job.waits_for_resources && job.queue == name);
+        Ok(DryRun {
+            takes: Slots { cores: asked.cores, memory_gib: GiB::ZERO, gpus: asked.gpus },
+            starts_now: nobody_waits && jobspec.fits_now(&cluster),
+        })
+    }
+
+    async fn submit(&self, request: SubmitRequest) -> Result<NativeId, WorkloadError> {
+        self.submit_once(&request).await
+    }
+
+    async fn status(&self, jobs: &[NativeId]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
+        let mut found = BTreeMap::new();
+        let mut open = Vec::new();
+        for native in jobs {
+            match self.attempts.records.of(native) {
+                Some(Record { ended: Some(status), .. }) => {
+                    found.insert(native.clone(), status);
+                }
+                Some(record) => open.push((native, record)),
+                None => {}
+            }
+        }
+        if open.is_empty() {
+            return Ok(found);
+        }
+        let ids: Vec<NativeId> = open.iter().map(|(native, _)| (*native).clone()).collect();
+        let known = self.jobs_of(&ids).await?;
+        for (native, record) in open {
+            let status = match known.get(native) {
+                Some(job) => {
+                    Status { accounting: job.accounting(), error: job.error(), log_dropped_bytes: 0 }
+                }
+                None => forgotten(&record),
+            };
+            if status.state().is_terminal() {
+                self.attempts.records.put(&Record { ended: Some(status.clone()), ..record })?;
+            }
+            found.insert(native.clone(), status);
+        }
+        Ok(found)
+    }
+
+    async fn cancel(&self, job: &NativeId) -> Result<(), WorkloadError> {
+        if self.attempts.record(job)?.ended.is_some() {
+            return Ok(());
+        }
+        let arguments = ["cancel".to_owned(), job.0.clone()];
+        let output = self.reader.options.commands.run("flux", &arguments, Path::new("/")).await?;
+        *self.followed.lock().await = None;
+        let problem = output.complaint();
+        // A job that is over already is nothing to complain about.
+        let over = problem.ends_with("job is inactive") || problem.ends_with("unknown job id");
+        if output.code == Some(0) || over {
+            return Ok(());
+        }
+        Err(WorkloadError::CommandFailed { command: "flux cancel", problem })
+    }
+
+    async fn log_path(&self, job: &NativeId) -> Result<PathBuf, WorkloadError> {
+        Ok(self.attempts.record(job)?.directory.join(LOG_NAME))
+    }
+}
