@@ -439,10 +439,12 @@ proptest! {
         bytes.truncate(cut.index(bytes.len()) + 1);
         recorded.prints(name, &bytes);
         let reader = recorded.reader();
+        let ids: Vec<String> = recorded_jobs().iter().map(|job| job["id"].to_string()).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for job in reader.queue().await.unwrap_or_default() {
-                assert!(job.takes.cores <= 100 && job.received_at.as_millis() > 0);
+                assert!(ids.contains(&job.native.0), "{job:?}");
+                assert!(job.takes.cores <= 12 && job.takes.gpus <= 2, "{job:?}");
             }
             if let Ok(Some(inventory)) = reader.inventory().await {
                 let nodes: u32 = inventory.groups.iter().map(|group| group.nodes).sum();
