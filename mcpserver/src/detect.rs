@@ -16,6 +16,7 @@ use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use serde_json::{Value, json};
 use workload::ReadSide;
+use workload::flux::{FluxOptions, FluxReader};
 use workload::slurm::{SlurmOptions, SlurmReader};
 
 use crate::exit::Failure;
@@ -32,8 +33,12 @@ fn providers_here() -> Result<(Vec<Arc<dyn Provider>>, tempfile::TempDir), Failu
     let machine = manager_of_simulated(directory.path(), Arc::new(SystemClock))?;
     let manager: Arc<dyn ReadSide> = machine;
     let mut providers = real_providers(&Host::this(), Some(manager));
-    let slurm = SlurmReader::new(SlurmOptions::of_process(), Arc::new(SystemClock));
-    providers.push(Arc::new(Machine::new(Arc::new(slurm))));
+    let slurm: Arc<dyn ReadSide> =
+        Arc::new(SlurmReader::new(SlurmOptions::of_process(), Arc::new(SystemClock)));
+    let flux: Arc<dyn ReadSide> = Arc::new(FluxReader::new(FluxOptions::of_process()));
+    for manager in [slurm, flux] {
+        providers.push(Arc::new(Machine::new(manager)));
+    }
     Ok((providers, directory))
 }
 
