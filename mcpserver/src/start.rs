@@ -243,6 +243,7 @@ enum Acquaintance {
 struct RunningMember {
     member: Member,
     directory: Directory,
+    ready: Ready,
 }
 
 impl RunningMember {
@@ -255,7 +256,7 @@ impl RunningMember {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connector = Connector::new("parley-worker", env!("CARGO_PKG_VERSION"), clock.clone())?;
         let member = Member::new(worker, connector, way, key, data_dir::random_text()?, clock);
-        Ok(Self { member, directory })
+        Ok(Self { member, directory, ready: Ready::default() })
     }
 
     /// The MCP endpoint at a path, with the worker's misbehaviour before it.
@@ -267,7 +268,7 @@ impl RunningMember {
         }
     }
 
-    /// Joins and keeps the membership.
+    /// Joins and keeps the membership; it is ready by the time that it says so.
     async fn join(&self, hub_url: &str, patience: Duration, hub: Acquaintance) -> Result<(), Failure> {
         let memory = match (hub, &self.directory) {
             (Acquaintance::Known, Directory::Kept(directory, _)) => Some(directory),
@@ -287,6 +288,7 @@ impl RunningMember {
             directory.remember_hub(hub_url, key)?;
         }
         self.member.keep(accepted, Duration::ZERO);
+        self.ready.set(true);
         say(&format!("worker {} joined {hub_url}", self.member.worker.id()));
         Ok(())
     }
@@ -307,7 +309,7 @@ async fn run_member(
     let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: &own_url };
     let running = RunningMember::prepare(&plan, way).await?;
     let mut drain = Drain::listen()?;
-    let (streams, ready) = (CancellationToken::new(), Ready::default());
+    let (streams, ready) = (CancellationToken::new(), running.ready.clone());
     let router = running
         .router(&plan, &plan.path, guard.clone(), streams.clone())
         .merge(routes::tools(running.member.mount.host.clone(), guard.clone()))
@@ -320,7 +322,6 @@ async fn run_member(
         () = shutdown.cancelled() => Ok(()),
     };
     if joined.is_ok() {
-        ready.set(true);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
