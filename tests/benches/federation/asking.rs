@@ -77,7 +77,7 @@ pub async fn measure(workers: usize, rounds: usize, report: &mut Report) {
     let most = if workers == 1000 { Target::AtMost(150.0) } else { Target::None };
     report.add(&part, "memory of the hub, all joined", joined_memory, "MiB", most);
     // What the allocator keeps for the next answer is in it; it goes back within seconds.
-    report.add(&part, "memory of the hub, right after", memory_mib(hub), "MiB", Target::None);
+    report.add(&part, "memory of the hub, right after", memory_mib(hub), "MiB", most);
 }
 
 /// Everybody is accounted for and somebody was chosen.
