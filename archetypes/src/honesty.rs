@@ -133,12 +133,13 @@ fn claim_compute(told: &mut ComputeFacts, requirement: &Requirement, stream: &mu
         raise(group.gpu_memory_gib.get_or_insert(GiB::from(40)), gpus.memory_gib);
     }
     group.cores_per_node = group.cores_per_node.max(need.cores_per_node.unwrap_or(1)).max(on_each(cores));
-    raise(&mut group.memory_gib_per_node, need.memory_gib_per_node);
+    let per_node = group.memory_gib_per_node.get_or_insert(GiB::ZERO);
+    raise(per_node, need.memory_gib_per_node);
     if whole_nodes > 0 {
-        raise(&mut group.memory_gib_per_node, GiB::new(memory / f64::from(whole_nodes)).ok());
+        raise(per_node, GiB::new(memory / f64::from(whole_nodes)).ok());
     }
 
-    let for_memory = whole(libm::ceil(memory / group.memory_gib_per_node.get().max(1.0)));
+    let for_memory = whole(libm::ceil(memory / per_node.get().max(1.0)));
     let for_gpus = match gpus {
         Some(gpus) if gpus.per == GpuScope::Total => gpus.count.div_ceil(group.gpus_per_node.max(1)),
         _ => 1,

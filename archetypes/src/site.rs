@@ -350,7 +350,7 @@ fn node_group((group, capacity): (&Group, &Capacity)) -> NodeGroup {
         nodes_free: Some(capacity.nodes_free),
         cores_per_node: capacity.cores_per_node,
         cores_free: Some(capacity.cores_free),
-        memory_gib_per_node: GiB::from(group.memory_gib),
+        memory_gib_per_node: Some(GiB::from(group.memory_gib)),
         gpus_per_node: capacity.gpus_per_node,
         gpus_free: Some(capacity.gpus_free),
         gpu_model: group.accelerator.map(|gpu| gpu.model.to_owned()),

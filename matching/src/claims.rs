@@ -153,13 +153,13 @@ fn compute(said: &mut Said, requirement: &Requirement, site: Site<'_>) {
         said.add("compute.gpu_model", model.map(ClaimValue::Text));
         said.add("compute.gpu_memory_gib", most(&groups, |group| group.gpu_memory_gib.map(GiB::get)));
     }
-    let per_node = |group: &NodeGroup| group.memory_gib_per_node.get();
+    let per_node = |group: &NodeGroup| group.memory_gib_per_node.map(GiB::get);
     if ask.memory_gib.is_some() {
-        let all_nodes = |group: &NodeGroup| Some(f64::from(group.nodes) * per_node(group));
+        let all_nodes = |group: &NodeGroup| Some(f64::from(group.nodes) * per_node(group)?);
         said.add("compute.memory_gib", most(&groups, all_nodes));
     }
     if ask.memory_gib_per_node.is_some() || (ask.nodes.is_some() && ask.memory_gib.is_some()) {
-        said.add("compute.memory_gib_per_node", most(&groups, |group| Some(per_node(group))));
+        said.add("compute.memory_gib_per_node", most(&groups, per_node));
     }
 }
 

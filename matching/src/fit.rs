@@ -11,6 +11,7 @@ use protocol::evaluation::Reason;
 use protocol::facts::{Allocation, ComputeFacts, NodeGroup};
 use protocol::proposal::{ReasonCode, Verdict};
 use protocol::requirement::{GpuNeed, GpuScope};
+use protocol::units::GiB;
 
 use crate::{names, unmet, wording};
 
@@ -248,12 +249,11 @@ fn span(ask: &Ask<'_>, group: &NodeGroup) -> u64 {
         _ => 1,
     };
     let gpus = ask.gpus.filter(|gpus| gpus.per == GpuScope::Total).map(|gpus| gpus.count);
-    let per_node = group.memory_gib_per_node.get();
-    let by_memory = match ask.memory_gib {
-        None => 1,
-        Some(_) if per_node <= 0.0 => u64::MAX,
+    let by_memory = match (ask.memory_gib, group.memory_gib_per_node.map(GiB::get)) {
+        (None, _) | (_, None) => 1,
+        (Some(_), Some(per_node)) if per_node <= 0.0 => u64::MAX,
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates")]
-        Some(size) => (size / per_node).ceil() as u64,
+        (Some(size), Some(per_node)) => (size / per_node).ceil() as u64,
     };
     let needed =
         by_count(ask.cores, group.cores_per_node).max(by_count(gpus, group.gpus_per_node)).max(by_memory);
@@ -320,16 +320,25 @@ fn check_nodes(findings: &mut Findings<'_>, ask: &Ask<'_>) {
             findings.add(ReasonCode::CoresTooFew, wanted, had.to_string());
         }
     }
-    let per_node = group.memory_gib_per_node.get();
+    check_memory(findings, ask, nodes);
+}
+
+fn check_memory(findings: &mut Findings<'_>, ask: &Ask<'_>, nodes: u32) {
     let gib = |size: f64| format!("{} GiB", wording::number(size));
+    let on_each = |size: f64| format!("memory per node >= {}", gib(size));
+    let on_all = |size: f64| format!("memory >= {}{}", gib(size), ask.on_nodes());
+    let Some(per_node) = findings.group.memory_gib_per_node.map(GiB::get) else {
+        if let Some(wanted) = ask.memory_gib_per_node.map(on_each).or(ask.memory_gib.map(on_all)) {
+            findings.add(ReasonCode::FactUnknown, wanted, "memory per node unknown".to_owned());
+        }
+        return;
+    };
     if let Some(size) = ask.memory_gib_per_node.filter(|size| *size > per_node) {
-        let wanted = format!("memory per node >= {}", gib(size));
-        findings.add(ReasonCode::MemoryTooSmall, wanted, gib(per_node));
+        findings.add(ReasonCode::MemoryTooSmall, on_each(size), gib(per_node));
     } else if let Some(size) = ask.memory_gib {
         let had = f64::from(nodes) * per_node;
         if size > had {
-            let wanted = format!("memory >= {}{}", gib(size), ask.on_nodes());
-            findings.add(ReasonCode::MemoryTooSmall, wanted, gib(had));
+            findings.add(ReasonCode::MemoryTooSmall, on_all(size), gib(had));
         }
     }
 }

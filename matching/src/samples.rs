@@ -28,7 +28,7 @@ pub(crate) fn cluster() -> Facts {
         nodes_free: Some(50),
         cores_per_node: 64,
         cores_free: Some(3400),
-        memory_gib_per_node: GiB::from(256),
+        memory_gib_per_node: Some(GiB::from(256)),
         ..NodeGroup::default()
     };
     let gpu = NodeGroup {
@@ -37,7 +37,7 @@ pub(crate) fn cluster() -> Facts {
         nodes_free: Some(6),
         cores_per_node: 32,
         cores_free: Some(200),
-        memory_gib_per_node: GiB::from(512),
+        memory_gib_per_node: Some(GiB::from(512)),
         gpus_per_node: 4,
         gpus_free: Some(26),
         gpu_model: Some("nvidia-h100-80gb".into()),
@@ -92,7 +92,7 @@ pub(crate) fn workstation() -> Facts {
         nodes_free: Some(1),
         cores_per_node: 16,
         cores_free: Some(16),
-        memory_gib_per_node: GiB::from(64),
+        memory_gib_per_node: Some(GiB::from(64)),
         gpus_per_node: 1,
         gpus_free: Some(1),
         gpu_model: Some("rtx-4090".into()),

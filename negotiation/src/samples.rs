@@ -52,7 +52,7 @@ pub(crate) fn cluster(node_hour_usd: f64, start_seconds: u32) -> Facts {
         nodes_free: Some(50),
         cores_per_node: 64,
         cores_free: Some(3200),
-        memory_gib_per_node: GiB::from(256),
+        memory_gib_per_node: Some(GiB::from(256)),
         ..NodeGroup::default()
     };
     let start = Seconds::from(start_seconds);

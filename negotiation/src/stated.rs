@@ -176,7 +176,7 @@ fn compute(requirement: &Requirement, claims: &Claims<'_>, checked: &mut Require
         cores_per_node: whole(each("compute.cores", "compute.cores_per_node")),
         cores_free: Some(claims.count("compute.cores_free").unwrap_or(PLENTY)),
         memory_gib_per_node: each("compute.memory_gib", "compute.memory_gib_per_node")
-            .map_or_else(|| GiB::from(PLENTY), GiB::saturating),
+            .map_or(Some(GiB::from(PLENTY)), |size| Some(GiB::saturating(size))),
         gpus_per_node: whole(each("compute.gpus", "compute.gpus_per_node")),
         gpus_free: Some(claims.count("compute.gpus_free").unwrap_or(PLENTY)),
         gpu_model: claims.text("compute.gpu_model").map(str::to_owned).or(model),

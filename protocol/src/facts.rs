@@ -77,7 +77,7 @@ pub struct NodeGroup {
     /// Cores free over the whole group.
     pub cores_free: Option<u32>,
     /// Memory of one node.
-    pub memory_gib_per_node: GiB,
+    pub memory_gib_per_node: Option<GiB>,
     /// GPUs of one node.
     pub gpus_per_node: u32,
     /// GPUs free over the whole group.

@@ -121,9 +121,9 @@ impl PartialFacts {
 }
 
 /// The one node of a machine that is its own site. `None` when a part that cannot stay open is
-/// unknown: a node with no memory would be a claim.
+/// unknown: a node with no cores would be a claim.
 fn machine(host: &HostPart, gpus_known: bool, requirement: &Requirement) -> Option<NodeGroup> {
-    let (cores, memory) = (host.cores?, host.memory_gib?);
+    let cores = host.cores?;
     if !gpus_known && requirement.compute.gpus.is_some() {
         return None;
     }
@@ -137,7 +137,7 @@ fn machine(host: &HostPart, gpus_known: bool, requirement: &Requirement) -> Opti
         nodes_free: host.idle.map(u32::from),
         cores_per_node: cores,
         cores_free: host.cores_free.map(|free| free.min(cores)),
-        memory_gib_per_node: memory,
+        memory_gib_per_node: host.memory_gib,
         gpus_per_node: gpus.count,
         gpus_free: match gpus.count {
             0 => Some(0),

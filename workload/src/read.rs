@@ -25,8 +25,8 @@ impl std::fmt::Display for NativeId {
 pub struct Slots {
     /// Processor cores.
     pub cores: u32,
-    /// Memory.
-    pub memory_gib: GiB,
+    /// Memory; none where the manager does not say, or none was asked for.
+    pub memory_gib: Option<GiB>,
     /// GPUs.
     pub gpus: u32,
 }

@@ -81,7 +81,7 @@ fn a_liar_has_whatever_was_asked_for() {
         assert!(groups.iter().any(|group| {
             group.nodes_free >= Some(700)
                 && group.cores_per_node >= 96
-                && f64::from(700_u32) * group.memory_gib_per_node.get() >= 70_000.0
+                && f64::from(700_u32) * group.memory_gib_per_node.unwrap().get() >= 70_000.0
                 && group.gpus_free >= Some(5_600)
                 && group.gpu_model.as_deref() == Some("h100")
                 && group.gpu_memory_gib >= Some(GiB::from(80))
@@ -139,7 +139,7 @@ fn totals_and_shared_work_are_claimed_too() {
             let wanted = compute.cores.max(compute.tasks);
             assert!(groups.iter().any(|group| {
                 group.cores_free >= wanted
-                    && f64::from(group.nodes) * group.memory_gib_per_node.get()
+                    && f64::from(group.nodes) * group.memory_gib_per_node.unwrap().get()
                         >= compute.memory_gib.map_or(0.0, GiB::get)
                     && (compute.gpus.is_none() || (group.gpus_free >= Some(9) && group.gpu_model.is_some()))
             }));

@@ -92,7 +92,9 @@ fn check(site: &Site, facts: &Facts) {
     assert!(in_service >= 1 && u64::from(in_service) <= static_nodes);
     for group in groups {
         assert!((bounds.cores.0..=bounds.cores.1).contains(&group.cores_per_node));
-        assert!((bounds.memory_gib.0..=bounds.memory_gib.1).contains(&group.memory_gib_per_node.get()));
+        assert!(
+            (bounds.memory_gib.0..=bounds.memory_gib.1).contains(&group.memory_gib_per_node.unwrap().get())
+        );
         assert!(group.gpus_per_node <= bounds.gpus);
         assert_eq!(group.gpus_per_node > 0, group.gpu_model.is_some());
         assert_eq!(group.gpus_per_node > 0, group.gpu_memory_gib.is_some());

@@ -20,7 +20,7 @@ fn group(change: impl FnOnce(&mut NodeGroup)) -> NodeGroup {
         nodes_free: Some(2),
         cores_per_node: 32,
         cores_free: Some(100),
-        memory_gib_per_node: GiB::from(256),
+        memory_gib_per_node: Some(GiB::from(256)),
         gpus_per_node: 4,
         gpus_free: Some(10),
         gpu_model: Some("nvidia-a100-sxm4-80gb".into()),
@@ -98,6 +98,7 @@ fn what_is_free_may_be_unknown_or_follow_from_something_else() {
     let only_cores: Change = |g| (g.nodes_free, g.gpus_free) = (None, None);
     let empty_site: Change = |g| (g.nodes_free, g.cores_free, g.gpus_free) = (None, Some(3200), None);
     let full: Change = |g| (g.nodes_free, g.cores_free, g.gpus_free) = (Some(0), Some(0), Some(0));
+    let no_memory_facts: Change = |g| g.memory_gib_per_node = None;
     let no_gpu_facts: Change = |g| (g.gpu_model, g.gpu_memory_gib) = (None, None);
     let table: Vec<(Change, Value, &[&str])> = vec![
         (unknown, json!({}), &[]),
@@ -136,6 +137,20 @@ fn what_is_free_may_be_unknown_or_follow_from_something_else() {
             &["GPUS_BUSY: GPUs >= 4 per node / 1 of 400 free"],
         ),
         (|g| g.nodes_free = Some(500), json!({"nodes": 101}), &["NODES_TOO_FEW: nodes >= 101 / 100 nodes"]),
+        (no_memory_facts, json!({"nodes": 2}), &[]),
+        (
+            no_memory_facts,
+            json!({"nodes": 1, "memory_gib": 1}),
+            &["FACT_UNKNOWN: memory >= 1 GiB on 1 node / memory per node unknown"],
+        ),
+        (
+            no_memory_facts,
+            json!({"memory_gib_per_node": 1, "cores": 4000}),
+            &[
+                "CORES_TOO_FEW: cores >= 4000 / 3200",
+                "FACT_UNKNOWN: memory per node >= 1 GiB / memory per node unknown",
+            ],
+        ),
         (no_gpu_facts, json!({"gpus": {"count": 1}}), &[]),
         (
             no_gpu_facts,

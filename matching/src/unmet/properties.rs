@@ -46,7 +46,7 @@ prop_compose! {
     ) -> NodeGroup {
         NodeGroup {
             name: "g".into(), nodes, nodes_free: free, cores_per_node: cores, cores_free,
-            memory_gib_per_node: GiB::from(memory), gpus_per_node: gpus, gpus_free,
+            memory_gib_per_node: Some(GiB::from(memory)), gpus_per_node: gpus, gpus_free,
             gpu_model: model.map(str::to_owned), gpu_memory_gib: Some(GiB::from(memory / 4)),
             ..NodeGroup::default()
         }
@@ -60,7 +60,9 @@ fn grown(group: &NodeGroup, more: u32) -> NodeGroup {
         nodes_free: group.nodes_free.map(|free| free + more),
         cores_per_node: group.cores_per_node + more,
         cores_free: group.cores_free.map(|free| free + more * (group.cores_per_node + group.nodes + more)),
-        memory_gib_per_node: GiB::saturating(group.memory_gib_per_node.get() + f64::from(more)),
+        memory_gib_per_node: group
+            .memory_gib_per_node
+            .map(|size| GiB::saturating(size.get() + f64::from(more))),
         gpus_free: group.gpus_free.map(|free| free + more * group.gpus_per_node),
         gpu_memory_gib: group.gpu_memory_gib.map(|size| GiB::saturating(size.get() + f64::from(more))),
         ..group.clone()

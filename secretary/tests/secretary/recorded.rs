@@ -85,7 +85,7 @@ async fn the_facts_of_a_machine_that_is_its_own_site() {
     let group = &facts.compute.as_ref().unwrap().groups[0];
     assert_eq!((group.nodes, group.nodes_free), (1, Some(0)));
     assert_eq!((group.cores_per_node, group.cores_free), (4, Some(3)));
-    assert_eq!(group.memory_gib_per_node, GiB::from(64));
+    assert_eq!(group.memory_gib_per_node, Some(GiB::from(64)));
     assert_eq!((group.gpus_per_node, group.gpus_free), (2, Some(1)));
     assert_eq!((group.gpu_model.as_deref(), group.gpu_memory_gib), (Some("h100"), None));
     let workload = facts.workload.as_ref().unwrap();

@@ -13,7 +13,7 @@ fn cluster(free: u32) -> Facts {
         nodes_free: Some(free),
         cores_per_node: 32,
         cores_free: Some(free * 32),
-        memory_gib_per_node: GiB::from(128),
+        memory_gib_per_node: Some(GiB::from(128)),
         ..NodeGroup::default()
     };
     Facts { compute: Some(ComputeFacts { groups: vec![group] }), ..Facts::default() }

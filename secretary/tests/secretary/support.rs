@@ -91,7 +91,7 @@ impl ReadSide for Desk {
     }
 
     async fn capacity(&self) -> Result<Capacity, WorkloadError> {
-        let slots = |cores, gpus| Slots { cores, memory_gib: GiB::from(64), gpus };
+        let slots = |cores, gpus| Slots { cores, memory_gib: Some(GiB::from(64)), gpus };
         Ok(Capacity {
             total: slots(8, 2),
             free: slots(3, 1),

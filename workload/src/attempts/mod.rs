@@ -1,5 +1,6 @@
 //! Handing an attempt over at most once, to a manager that may be killed, or may not answer, while it takes
-//! the job in. What a manager has to be able to do for it is [`HandsOver`].
+//! the job in. What a manager has to be able to do for it is [`HandsOver`]; whatever does that has the submit
+//! side of a workload manager (`sides.rs`).
 //!
 //! ```text
 //! submit_once: record on disk --> hand_over --Taken--> record with the native id
@@ -9,8 +10,9 @@
 
 mod notes;
 mod records;
+mod sides;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,17 +20,39 @@ use async_trait::async_trait;
 use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
-pub(crate) use self::notes::{BATCH_SCRIPT, Noted};
+pub(crate) use self::notes::BATCH_SCRIPT;
+use self::notes::Noted;
 pub(crate) use self::records::{Record, Records, name, write};
 use crate::error::WorkloadError;
-use crate::read::NativeId;
-use crate::submit::SubmitRequest;
+use crate::read::{Accounting, NativeId, ReadSide, RunState};
+use crate::submit::{DryRun, Status, SubmitRequest};
 
 /// How an attempt to hand a job over ended.
 pub(crate) enum Handed {
     Taken(NativeId),
     /// It may have been taken.
     Doubtful(String),
+}
+
+/// A job that was handed over and is not over yet as far as is known here.
+pub(crate) struct Open {
+    pub(crate) native: NativeId,
+    pub(crate) record: Record,
+}
+
+impl Open {
+    /// Where it stands when its manager has forgotten it: as far as its batch script noted it.
+    pub(crate) fn forgotten(&self) -> Accounting {
+        let noted = Noted::read(&self.record.notes());
+        Accounting {
+            state: noted.map_or(RunState::Unknown, Noted::state),
+            received_at: self.record.submitted_at,
+            started_at: noted.and_then(|noted| noted.started_at),
+            ended_at: noted.and_then(|noted| noted.ended_at),
+            exit_code: noted.map(|noted| noted.exit_code),
+            peak_memory_gib: None,
+        }
+    }
 }
 
 /// Attempts: what is on record of them, and which are being submitted.
@@ -57,7 +81,7 @@ impl Attempts {
     }
 
     /// The record of a job that was handed over here.
-    pub(crate) fn record(&self, native: &NativeId) -> Result<Record, WorkloadError> {
+    fn record(&self, native: &NativeId) -> Result<Record, WorkloadError> {
         self.records.of(native).ok_or_else(|| WorkloadError::UnknownJob { native: native.clone() })
     }
 
@@ -78,9 +102,14 @@ impl Attempts {
 
 /// A manager that jobs are handed over to by a command.
 #[async_trait]
-pub(crate) trait HandsOver: Sync {
+pub(crate) trait HandsOver: Send + Sync {
+    /// The manager's read side.
+    type Reader: ReadSide;
     /// What a request becomes after every check of ours.
     type Ready: Send + Sync;
+
+    /// The manager's read side.
+    fn reader(&self) -> &Self::Reader;
 
     /// The attempts that were handed over.
     fn attempts(&self) -> &Attempts;
@@ -94,6 +123,9 @@ pub(crate) trait HandsOver: Sync {
     /// Checks a request; nothing is handed over.
     async fn ready(&self, request: &SubmitRequest) -> Result<Self::Ready, WorkloadError>;
 
+    /// What the manager says to a request that was checked.
+    async fn test(&self, request: &SubmitRequest, ready: &Self::Ready) -> Result<DryRun, WorkloadError>;
+
     /// Hands the job over. With an error it certainly was not.
     async fn hand_over(
         &self,
@@ -105,8 +137,19 @@ pub(crate) trait HandsOver: Sync {
     /// The job of an attempt whose answer was lost, by its name.
     async fn find(&self, record: &Record) -> Result<Option<NativeId>, WorkloadError>;
 
+    /// Where jobs stand that were handed over and are not over yet as far as is known here.
+    async fn follow(&self, open: &[Open]) -> Result<BTreeMap<NativeId, Status>, WorkloadError>;
+
+    /// Stops a job. One that is over already is nothing to complain about.
+    async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError>;
+
     /// Cancels what there may be of an attempt.
-    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError>;
+    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
+        match self.find(record).await? {
+            Some(native) => self.stop(&native).await,
+            None => Ok(()),
+        }
+    }
 
     /// Submits an attempt, unless that was done before.
     async fn submit_once(&self, request: &SubmitRequest) -> Result<NativeId, WorkloadError> {

@@ -3,7 +3,7 @@
 //! only the note of an exception is shown, and shortened.
 
 use protocol::error::{ErrorBody, ErrorCode};
-use protocol::units::{GiB, Seconds, Timestamp};
+use protocol::units::{Seconds, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -118,7 +118,7 @@ fn job(value: Value) -> Option<Job> {
         exit_code: listed.returncode.filter(|code| by_itself && *code >= 0),
         takes: Slots {
             cores: listed.ncores.unwrap_or(0),
-            memory_gib: GiB::ZERO,
+            memory_gib: None,
             gpus: summary.and_then(gpus).unwrap_or(0),
         },
         exception,

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::facts::NodeGroup;
-use protocol::units::{GiB, Seconds};
+use protocol::units::Seconds;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -238,7 +238,7 @@ impl Cluster {
                 nodes_free: Some(0),
                 cores_per_node: node.cores,
                 cores_free: Some(0),
-                memory_gib_per_node: GiB::ZERO,
+                memory_gib_per_node: None,
                 gpus_per_node: node.gpus,
                 gpus_free: Some(0),
                 gpu_model: None,
@@ -267,7 +267,7 @@ impl Cluster {
 fn slots(parts: impl Iterator<Item = (u32, u32)>) -> Slots {
     parts.fold(Slots::default(), |sum, (cores, gpus)| Slots {
         cores: sum.cores.saturating_add(cores),
-        memory_gib: GiB::ZERO,
+        memory_gib: None,
         gpus: sum.gpus.saturating_add(gpus),
     })
 }

@@ -6,20 +6,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::clock::Clock;
-use protocol::facts::{Allocation, StartEstimate};
-use protocol::units::{GiB, Seconds, Timestamp};
+use protocol::units::{Seconds, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::jobs::{self, Job};
 use super::jobspec::Jobspec;
 use super::{FluxOptions, FluxReader, fields, is_job_id, refusals};
-use crate::attempts::{self, Attempts, Handed, HandsOver, Noted, Record};
+use crate::attempts::{self, Attempts, Handed, HandsOver, Open, Record};
 use crate::error::WorkloadError;
-use crate::local::LOG_NAME;
 use crate::program::words;
-use crate::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, ReadSide, RunState, Slots};
-use crate::submit::{DryRun, Status, SubmitRequest, SubmitSide};
+use crate::read::{NativeId, Slots};
+use crate::submit::{DryRun, Status, SubmitRequest};
 
 /// Ids in one command line.
 const IDS_AT_ONCE: usize = 2_000;
@@ -86,25 +84,14 @@ impl Flux {
     }
 }
 
-/// Where a job stands that Flux has forgotten, as far as its batch script noted it.
-fn forgotten(record: &Record) -> Status {
-    let noted = Noted::read(&record.notes());
-    let state = noted.map_or(RunState::Unknown, Noted::state);
-    let exit_code = noted.map(|noted| noted.exit_code);
-    let accounting = Accounting {
-        state,
-        received_at: record.submitted_at,
-        started_at: noted.and_then(|noted| noted.started_at),
-        ended_at: noted.and_then(|noted| noted.ended_at),
-        exit_code,
-        peak_memory_gib: None,
-    };
-    Status { accounting, error: jobs::error(state, exit_code), log_dropped_bytes: 0 }
-}
-
 #[async_trait]
 impl HandsOver for Flux {
+    type Reader = FluxReader;
     type Ready = Jobspec;
+
+    fn reader(&self) -> &FluxReader {
+        &self.reader
+    }
 
     fn attempts(&self) -> &Attempts {
         &self.attempts
@@ -120,6 +107,17 @@ impl HandsOver for Flux {
 
     async fn ready(&self, request: &SubmitRequest) -> Result<Jobspec, WorkloadError> {
         self.jobspec(request).await
+    }
+
+    async fn test(&self, _: &SubmitRequest, jobspec: &Jobspec) -> Result<DryRun, WorkloadError> {
+        let (cluster, queue) = tokio::try_join!(self.reader.cluster(), self.reader.jobs(&["-A"]))?;
+        let asked = jobspec.asked();
+        let name = jobspec.queue.clone().unwrap_or_default();
+        let nobody_waits = !queue.iter().any(|job| job.waits_for_resources && job.queue == name);
+        Ok(DryRun {
+            takes: Slots { cores: asked.cores, memory_gib: None, gpus: asked.gpus },
+            starts_now: nobody_waits && jobspec.fits_now(&cluster),
+        })
     }
 
     async fn hand_over(
@@ -155,116 +153,32 @@ impl HandsOver for Flux {
         Ok(jobs.iter().map(Job::native).min())
     }
 
-    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
-        let found = self.find(record).await?;
-        let Some(native) = found else { return Ok(()) };
-        self.reader.ask(&["cancel".to_owned(), native.0]).await.map(|_| ())
-    }
-}
-
-#[async_trait]
-impl ReadSide for Flux {
-    fn manager(&self) -> &'static str {
-        self.reader.manager()
-    }
-
-    async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
-        self.reader.inventory().await
-    }
-
-    async fn capacity(&self) -> Result<Capacity, WorkloadError> {
-        self.reader.capacity().await
-    }
-
-    async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
-        let mut jobs = self.reader.queue().await?;
-        for job in &mut jobs {
-            if let Some(record) = self.attempts.records.of(&job.native) {
-                job.job_id = Some(record.job_id);
-                job.attempt = Some(record.attempt);
-            }
-        }
-        Ok(jobs)
-    }
-
-    async fn estimated_start(&self, allocation: &Allocation) -> Result<Option<StartEstimate>, WorkloadError> {
-        self.reader.estimated_start(allocation).await
-    }
-
-    async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {
-        let mut statuses = self.status(std::slice::from_ref(job)).await?;
-        let status = statuses.remove(job).ok_or_else(|| WorkloadError::UnknownJob { native: job.clone() })?;
-        Ok(status.accounting)
-    }
-}
-
-#[async_trait]
-impl SubmitSide for Flux {
-    async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun, WorkloadError> {
-        let jobspec = self.jobspec(request).await?;
-        let (cluster, queue) = tokio::try_join!(self.reader.cluster(), self.reader.jobs(&["-A"]))?;
-        let asked = jobspec.asked();
-        let name = jobspec.queue.clone().unwrap_or_default();
-        let nobody_waits = !queue.iter().any(|job| job.waits_for_resources && job.queue == name);
-        Ok(DryRun {
-            takes: Slots { cores: asked.cores, memory_gib: GiB::ZERO, gpus: asked.gpus },
-            starts_now: nobody_waits && jobspec.fits_now(&cluster),
-        })
-    }
-
-    async fn submit(&self, request: SubmitRequest) -> Result<NativeId, WorkloadError> {
-        self.submit_once(&request).await
-    }
-
-    async fn status(&self, jobs: &[NativeId]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
-        let mut found = BTreeMap::new();
-        let mut open = Vec::new();
-        for native in jobs {
-            match self.attempts.records.of(native) {
-                Some(Record { ended: Some(status), .. }) => {
-                    found.insert(native.clone(), status);
-                }
-                Some(record) => open.push((native, record)),
-                None => {}
-            }
-        }
-        if open.is_empty() {
-            return Ok(found);
-        }
-        let ids: Vec<NativeId> = open.iter().map(|(native, _)| (*native).clone()).collect();
+    async fn follow(&self, open: &[Open]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
+        let ids: Vec<NativeId> = open.iter().map(|open| open.native.clone()).collect();
         let known = self.jobs_of(&ids).await?;
-        for (native, record) in open {
-            let status = match known.get(native) {
-                Some(job) => {
-                    Status { accounting: job.accounting(), error: job.error(), log_dropped_bytes: 0 }
+        let status = |open: &Open| {
+            let (accounting, error) = match known.get(&open.native) {
+                Some(job) => (job.accounting(), job.error()),
+                None => {
+                    let accounting = open.forgotten();
+                    let error = jobs::error(accounting.state, accounting.exit_code);
+                    (accounting, error)
                 }
-                None => forgotten(&record),
             };
-            if status.state().is_terminal() {
-                self.attempts.records.put(&Record { ended: Some(status.clone()), ..record })?;
-            }
-            found.insert(native.clone(), status);
-        }
-        Ok(found)
+            (open.native.clone(), Status { accounting, error, log_dropped_bytes: 0 })
+        };
+        Ok(open.iter().map(status).collect())
     }
 
-    async fn cancel(&self, job: &NativeId) -> Result<(), WorkloadError> {
-        if self.attempts.record(job)?.ended.is_some() {
-            return Ok(());
-        }
-        let arguments = ["cancel".to_owned(), job.0.clone()];
+    async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError> {
+        let arguments = ["cancel".to_owned(), native.0.clone()];
         let output = self.reader.options.commands.run("flux", &arguments, Path::new("/")).await?;
         *self.followed.lock().await = None;
         let problem = output.complaint();
-        // A job that is over already is nothing to complain about.
         let over = problem.ends_with("job is inactive") || problem.ends_with("unknown job id");
         if output.code == Some(0) || over {
             return Ok(());
         }
         Err(WorkloadError::CommandFailed { command: "flux cancel", problem })
-    }
-
-    async fn log_path(&self, job: &NativeId) -> Result<PathBuf, WorkloadError> {
-        Ok(self.attempts.record(job)?.directory.join(LOG_NAME))
     }
 }

@@ -79,7 +79,7 @@ impl LocalOptions {
             state_directory: state_directory.into(),
             slots: Slots {
                 cores: u32::try_from(cores).unwrap_or(u32::MAX),
-                memory_gib: process::total_memory().map_or(GiB::ZERO, gib),
+                memory_gib: process::total_memory().map(gib),
                 gpus: 0,
             },
             environment: process::clean_environment(),

@@ -44,7 +44,6 @@ impl Schedule {
     ) -> Result<Slots, NeverFits> {
         let never = |field, reason: String| Err(NeverFits { field, reason });
         let total = self.total;
-        let memory_gib = memory_limit.unwrap_or(GiB::ZERO);
         if allocation.nodes > 1 {
             return never(
                 "allocation.nodes",
@@ -59,15 +58,20 @@ impl Schedule {
             let (asked, had) = (allocation.gpus, total.gpus);
             return never("allocation.gpus", format!("{asked} asked for, the machine gives {had}"));
         }
-        if memory_gib > total.memory_gib || memory_gib < GiB::ZERO {
-            let had = total.memory_gib;
-            return never("memory_limit", format!("{memory_gib} asked for, the machine gives {had}"));
+        if let (Some(asked), Some(had)) = (memory_limit, total.memory_gib)
+            && (asked > had || asked < GiB::ZERO)
+        {
+            return never("memory_limit", format!("{asked} asked for, the machine gives {had}"));
         }
         if allocation.nodes == 1 {
             return Ok(total);
         }
         // Work that names no cores still runs on one.
-        Ok(Slots { cores: allocation.cores.max(1).min(total.cores), memory_gib, gpus: allocation.gpus })
+        Ok(Slots {
+            cores: allocation.cores.max(1).min(total.cores),
+            memory_gib: memory_limit,
+            gpus: allocation.gpus,
+        })
     }
 
     /// What nobody has.
@@ -164,14 +168,21 @@ impl Schedule {
 }
 
 fn fits(wanted: Slots, free: Slots) -> bool {
-    wanted.cores <= free.cores && wanted.gpus <= free.gpus && wanted.memory_gib <= free.memory_gib
+    wanted.cores <= free.cores
+        && wanted.gpus <= free.gpus
+        && free.memory_gib.is_none_or(|free| taken_gib(wanted) <= free.get())
+}
+
+/// What named no memory takes none.
+fn taken_gib(slots: Slots) -> f64 {
+    slots.memory_gib.map_or(0.0, GiB::get)
 }
 
 /// Saturates: after a restart with fewer slots, what runs may take more than there is.
 fn minus(from: Slots, taken: Slots) -> Slots {
     Slots {
         cores: from.cores.saturating_sub(taken.cores),
-        memory_gib: GiB::saturating((from.memory_gib.get() - taken.memory_gib.get()).max(0.0)),
+        memory_gib: from.memory_gib.map(|from| GiB::saturating((from.get() - taken_gib(taken)).max(0.0))),
         gpus: from.gpus.saturating_sub(taken.gpus),
     }
 }
@@ -179,7 +190,7 @@ fn minus(from: Slots, taken: Slots) -> Slots {
 fn plus(to: Slots, given: Slots) -> Slots {
     Slots {
         cores: to.cores.saturating_add(given.cores),
-        memory_gib: GiB::saturating(to.memory_gib.get() + given.memory_gib.get()),
+        memory_gib: to.memory_gib.map(|to| GiB::saturating(to.get() + taken_gib(given))),
         gpus: to.gpus.saturating_add(given.gpus),
     }
 }
@@ -191,11 +202,11 @@ mod tests {
     use super::*;
 
     fn slots(cores: u32, gpus: u32) -> Slots {
-        Slots { cores, memory_gib: GiB::from(16), gpus }
+        Slots { cores, memory_gib: Some(GiB::from(16)), gpus }
     }
 
     fn cores(cores: u32) -> Slots {
-        Slots { cores, memory_gib: GiB::ZERO, gpus: 0 }
+        Slots { cores, memory_gib: None, gpus: 0 }
     }
 
     fn id(name: &str) -> NativeId {
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn every_gpu_has_one_owner() {
         let mut schedule = Schedule::new(slots(8, 4));
-        let takes = |gpus| Slots { cores: 1, memory_gib: GiB::ZERO, gpus };
+        let takes = |gpus| Slots { cores: 1, memory_gib: None, gpus };
         schedule.enqueue(id("a"), takes(1));
         schedule.enqueue(id("b"), takes(2));
         start_all(&mut schedule);

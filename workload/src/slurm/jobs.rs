@@ -214,7 +214,7 @@ pub(super) fn takes(cpus: u32, nodes: u32, tres: &str, per_job: &str, per_node: 
     let asked = || gpus_of(per_job).max(gpus_of(per_node).saturating_mul(nodes.max(1)));
     Slots {
         cores: cpus,
-        memory_gib: fields::resource(tres, "mem").and_then(fields::size).unwrap_or_default(),
+        memory_gib: fields::resource(tres, "mem").and_then(fields::size),
         gpus: counted.unwrap_or_else(asked),
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use protocol::facts::NodeGroup;
-use protocol::units::{GiB, Seconds};
+use protocol::units::Seconds;
 
 use super::fields::{self, Gpus};
 use crate::read::Slots;
@@ -213,7 +213,7 @@ fn empty_group(node: &Node) -> NodeGroup {
         nodes_free: Some(0),
         cores_per_node: node.cores,
         cores_free: Some(0),
-        memory_gib_per_node: fields::mib(node.memory_mib),
+        memory_gib_per_node: Some(fields::mib(node.memory_mib)),
         gpus_per_node: node.gpus.count,
         gpus_free: Some(0),
         gpu_model: node.gpus.kind.as_deref().map(fields::gpu_model),
@@ -223,12 +223,12 @@ fn empty_group(node: &Node) -> NodeGroup {
 
 fn slots(parts: impl Iterator<Item = (u32, u64, u32)>) -> Slots {
     let mut memory_mib = 0_u64;
-    let mut sum = Slots { cores: 0, memory_gib: GiB::ZERO, gpus: 0 };
+    let mut sum = Slots::default();
     for (cores, memory, gpus) in parts {
         sum.cores = sum.cores.saturating_add(cores);
         sum.gpus = sum.gpus.saturating_add(gpus);
         memory_mib = memory_mib.saturating_add(memory);
     }
-    sum.memory_gib = fields::mib(memory_mib);
+    sum.memory_gib = Some(fields::mib(memory_mib));
     sum
 }

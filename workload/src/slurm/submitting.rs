@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::clock::Clock;
-use protocol::facts::{Allocation, StartEstimate};
 use protocol::units::{GiB, Seconds, Timestamp};
 use tokio::time::Instant;
 
@@ -14,12 +13,12 @@ use super::accounting;
 use super::directives::Directives;
 use super::jobs::{Job, State};
 use super::{SlurmOptions, SlurmReader, is_job_id, refusals};
-use crate::attempts::{self, Attempts, BATCH_SCRIPT, Handed, HandsOver, Noted, Record};
+use crate::attempts::{self, Attempts, BATCH_SCRIPT, Handed, HandsOver, Open, Record};
 use crate::error::WorkloadError;
 use crate::local::LOG_NAME;
 use crate::program::words;
-use crate::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, ReadSide, RunState, Slots};
-use crate::submit::{DryRun, Status, SubmitRequest, SubmitSide};
+use crate::read::{Accounting, NativeId, RunState, Slots};
+use crate::submit::{DryRun, Status, SubmitRequest};
 
 /// Exit codes of `timeout` when it ended the work: asked to end, and killed because it did not.
 const TIMEOUT_CODES: [i32; 2] = [124, 137];
@@ -74,23 +73,16 @@ impl Slurm {
     }
 
     /// Where a job stands that Slurm has forgotten.
-    async fn forgotten(&self, native: &NativeId, record: &Record) -> Result<Status, WorkloadError> {
+    async fn forgotten(&self, open: &Open) -> Result<Status, WorkloadError> {
+        let Open { native, record } = open;
         if self.reader.keeps_accounts().await?
             && let Some(accounted) = accounting::ask(&self.reader.options.commands, native).await?
         {
             let accounting = self.reader.of_accounted(&accounted, record.submitted_at);
             return Ok(status(record, accounting, &accounted.state));
         }
-        let noted = Noted::read(&record.notes());
-        let run = noted.map_or(RunState::Unknown, Noted::state);
-        let accounting = Accounting {
-            state: run,
-            received_at: record.submitted_at,
-            started_at: noted.and_then(|noted| noted.started_at),
-            ended_at: noted.and_then(|noted| noted.ended_at),
-            exit_code: noted.map(|noted| noted.exit_code),
-            peak_memory_gib: None,
-        };
+        let accounting = open.forgotten();
+        let run = accounting.state;
         Ok(status(record, accounting, &State { run, word: "nothing any more".to_owned() }))
     }
 
@@ -162,7 +154,12 @@ fn own_limit(limit: Option<Seconds>) -> Option<Seconds> {
 
 #[async_trait]
 impl HandsOver for Slurm {
+    type Reader = SlurmReader;
     type Ready = Directives;
+
+    fn reader(&self) -> &SlurmReader {
+        &self.reader
+    }
 
     fn attempts(&self) -> &Attempts {
         &self.attempts
@@ -178,6 +175,16 @@ impl HandsOver for Slurm {
 
     async fn ready(&self, request: &SubmitRequest) -> Result<Directives, WorkloadError> {
         self.directives(request).await
+    }
+
+    async fn test(&self, request: &SubmitRequest, directives: &Directives) -> Result<DryRun, WorkloadError> {
+        let start = self.reader.test(directives).await?;
+        let (asked, ..) = directives.asked();
+        let wait = self.reader.seconds_from_now(start);
+        Ok(DryRun {
+            takes: Slots { cores: asked.cores, memory_gib: request.memory_limit, gpus: asked.gpus },
+            starts_now: wait.get() <= AT_ONCE_SECONDS,
+        })
     }
 
     async fn hand_over(
@@ -234,88 +241,12 @@ impl HandsOver for Slurm {
         Ok(text.lines().find_map(job_id_in))
     }
 
-    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
-        let arguments = [format!("--user={}", nix::unistd::getuid()), format!("--name={}", record.name())];
-        self.reader.ask("scancel", &arguments).await.map(|_| ())
-    }
-}
-
-#[async_trait]
-impl ReadSide for Slurm {
-    fn manager(&self) -> &'static str {
-        self.reader.manager()
-    }
-
-    async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
-        self.reader.inventory().await
-    }
-
-    async fn capacity(&self) -> Result<Capacity, WorkloadError> {
-        self.reader.capacity().await
-    }
-
-    async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
-        let mut jobs = self.reader.queue().await?;
-        for job in &mut jobs {
-            if let Some(record) = self.attempts.records.of(&job.native) {
-                job.job_id = Some(record.job_id);
-                job.attempt = Some(record.attempt);
-            }
-        }
-        Ok(jobs)
-    }
-
-    async fn estimated_start(&self, allocation: &Allocation) -> Result<Option<StartEstimate>, WorkloadError> {
-        self.reader.estimated_start(allocation).await
-    }
-
-    async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {
-        let mut statuses = self.status(std::slice::from_ref(job)).await?;
-        let status = statuses.remove(job).ok_or_else(|| WorkloadError::UnknownJob { native: job.clone() })?;
-        Ok(status.accounting)
-    }
-}
-
-#[async_trait]
-impl SubmitSide for Slurm {
-    async fn dry_run(&self, request: &SubmitRequest) -> Result<DryRun, WorkloadError> {
-        let directives = self.directives(request).await?;
-        let start = self.reader.test(&directives).await?;
-        let (asked, ..) = directives.asked();
-        let wait = self.reader.seconds_from_now(start);
-        Ok(DryRun {
-            takes: Slots {
-                cores: asked.cores,
-                memory_gib: request.memory_limit.unwrap_or_default(),
-                gpus: asked.gpus,
-            },
-            starts_now: wait.get() <= AT_ONCE_SECONDS,
-        })
-    }
-
-    async fn submit(&self, request: SubmitRequest) -> Result<NativeId, WorkloadError> {
-        self.submit_once(&request).await
-    }
-
-    async fn status(&self, jobs: &[NativeId]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
-        let mut found = BTreeMap::new();
-        let mut open = Vec::new();
-        for native in jobs {
-            match self.attempts.records.of(native) {
-                Some(Record { ended: Some(status), .. }) => {
-                    found.insert(native.clone(), status);
-                }
-                Some(record) => open.push((native, record)),
-                None => {}
-            }
-        }
-        if open.is_empty() {
-            return Ok(found);
-        }
+    async fn follow(&self, open: &[Open]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
         let asked_at = Instant::now();
         let mut listed = self.reader.own_jobs(None).await?;
-        for (native, record) in open {
-            let in_list = |jobs: &[Job]| jobs.iter().find(|job| job.id == native.0).cloned();
+        let mut statuses = BTreeMap::new();
+        for open in open {
+            let in_list = |jobs: &[Job]| jobs.iter().find(|job| job.id == open.native.0).cloned();
             let mut job = in_list(&listed);
             if job.is_none() {
                 // The listing may be older than the job.
@@ -323,35 +254,28 @@ impl SubmitSide for Slurm {
                 job = in_list(&listed);
             }
             let status = match job {
-                Some(job) => self.known(&record, &job).await,
-                None => self.forgotten(native, &record).await?,
+                Some(job) => self.known(&open.record, &job).await,
+                None => self.forgotten(open).await?,
             };
-            if status.state().is_terminal() {
-                self.attempts.records.put(&Record { ended: Some(status.clone()), ..record })?;
-            }
-            found.insert(native.clone(), status);
+            statuses.insert(open.native.clone(), status);
         }
-        Ok(found)
+        Ok(statuses)
     }
 
-    async fn cancel(&self, job: &NativeId) -> Result<(), WorkloadError> {
-        let record = self.attempts.record(job)?;
-        if record.ended.is_some() {
-            return Ok(());
-        }
-        let output =
-            self.reader.options.commands.run("scancel", std::slice::from_ref(&job.0), Path::new("/")).await?;
+    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
+        let arguments = [format!("--user={}", nix::unistd::getuid()), format!("--name={}", record.name())];
+        self.reader.ask("scancel", &arguments).await.map(|_| ())
+    }
+
+    async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError> {
+        let words = std::slice::from_ref(&native.0);
+        let output = self.reader.options.commands.run("scancel", words, Path::new("/")).await?;
         self.reader.forget_own_jobs().await;
-        let complaint = output.complaint();
-        // A job that is over already is nothing to complain about.
-        let over = complaint.contains("Invalid job id") || complaint.contains("already completing");
+        let problem = output.complaint();
+        let over = problem.contains("Invalid job id") || problem.contains("already completing");
         if output.code == Some(0) || over {
             return Ok(());
         }
-        Err(WorkloadError::CommandFailed { command: "scancel", problem: complaint })
-    }
-
-    async fn log_path(&self, job: &NativeId) -> Result<PathBuf, WorkloadError> {
-        Ok(self.attempts.record(job)?.directory.join(LOG_NAME))
+        Err(WorkloadError::CommandFailed { command: "scancel", problem })
     }
 }

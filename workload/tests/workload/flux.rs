@@ -150,7 +150,7 @@ async fn the_site_is_seen_as_it_was() {
     );
     assert_eq!((batch.gpus_per_node, batch.gpus_free, batch.gpu_model.as_deref()), (2, Some(2), None));
     // Flux knows no memory.
-    assert_eq!(batch.memory_gib_per_node, GiB::ZERO);
+    assert_eq!(batch.memory_gib_per_node, None);
     let capacity = reader.capacity().await.unwrap();
     assert_eq!((capacity.total.cores, capacity.total.gpus, capacity.free.cores), (8, 4, 3));
     assert_eq!((capacity.running, capacity.queued, capacity.time_limit), (5, 11, None));

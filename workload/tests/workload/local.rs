@@ -111,7 +111,7 @@ async fn a_whole_node_is_everything() {
     let whole = machine.submit(whole).await.unwrap();
     wait_for(&machine, &whole, RunState::Running).await;
     let capacity = machine.capacity().await.unwrap();
-    assert_eq!((capacity.free.cores, capacity.free.gpus, capacity.free.memory_gib), (0, 0, GiB::ZERO));
+    assert_eq!((capacity.free.cores, capacity.free.gpus, capacity.free.memory_gib), (0, 0, Some(GiB::ZERO)));
     assert_eq!(machine.estimated_start(&Allocation::default()).await.unwrap(), None, "nobody knows");
 }
 
@@ -229,7 +229,7 @@ async fn a_secretary_gets_the_read_side_only() {
 async fn many_short_jobs_all_end() {
     let setting = Setting::new();
     let options = LocalOptions {
-        slots: workload::read::Slots { cores: 16, memory_gib: GiB::from(1), gpus: 0 },
+        slots: workload::read::Slots { cores: 16, memory_gib: Some(GiB::from(1)), gpus: 0 },
         ..setting.options()
     };
     let machine = LocalMachine::open(options, Arc::new(SystemClock)).unwrap();

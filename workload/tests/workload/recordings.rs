@@ -111,7 +111,7 @@ async fn nodes_of_both_versions_are_read() {
         assert_eq!((short.nodes, short.cores_per_node, short.cores_free), (3, 16, Some(0)), "{version}");
         let gpu = inventory.groups.iter().find(|group| group.name == "gpu").unwrap();
         assert_eq!((gpu.gpus_per_node, gpu.gpu_model.as_deref()), (4, Some("h100")), "{version}");
-        assert_eq!(gpu.memory_gib_per_node, GiB::from(250), "{version}");
+        assert_eq!(gpu.memory_gib_per_node, Some(GiB::from(250)), "{version}");
     }
 }
 

@@ -35,7 +35,7 @@ impl Setting {
     /// Options of a small machine: 2 cores, 1 GiB, 2 GPUs, little patience.
     pub fn options(&self) -> LocalOptions {
         LocalOptions {
-            slots: Slots { cores: 2, memory_gib: GiB::from(1), gpus: 2 },
+            slots: Slots { cores: 2, memory_gib: Some(GiB::from(1)), gpus: 2 },
             grace: Duration::from_millis(300),
             ..LocalOptions::whole_machine(self.state())
         }

@@ -47,7 +47,7 @@ async fn the_site_is_seen_as_it_is() {
     let gpu = inventory.groups.iter().find(|group| group.name == "gpu").unwrap();
     assert_eq!((gpu.nodes, gpu.cores_per_node, gpu.gpus_per_node, gpu.gpus_free), (1, 32, 4, Some(4)));
     assert_eq!(gpu.gpu_model.as_deref(), Some("h100"));
-    assert_eq!(gpu.memory_gib_per_node, GiB::from(250));
+    assert_eq!(gpu.memory_gib_per_node, Some(GiB::from(250)));
     let short = inventory.groups.iter().find(|group| group.name == "short").unwrap();
     assert_eq!((short.nodes, short.nodes_free, short.cores_free), (3, Some(3), Some(48)));
     let capacity = slurm.capacity().await.unwrap();
