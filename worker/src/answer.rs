@@ -106,7 +106,7 @@ impl Worker {
             return;
         }
         if let Some(corrected) = self.history().correct(foreseen, now) {
-            workload.start = Some(corrected.start);
+            workload.start = corrected.start;
             facts.provenance.insert(HISTORY.to_owned(), corrected.provenance(foreseen, now));
         }
     }

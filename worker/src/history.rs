@@ -13,7 +13,8 @@
 //!   limit (Kaplan and Meier, 1958) counts that; leaving it out would make long waits look rare.
 //!
 //! The formula itself says what it needs: with fewer than nine starts there is no ninth in ten, and the
-//! manager's own estimate stays as it is.
+//! manager's own estimate stays as it is. Where too much waits longer than it said, for nobody knows how
+//! long, the start is unknown.
 
 mod journal;
 #[cfg(test)]
@@ -22,6 +23,8 @@ mod negotiations;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod this_machine;
 
 pub use journal::History;
 
@@ -84,11 +87,11 @@ pub struct Case {
     pub wait: Wait,
 }
 
-/// An estimate that comparable cases have corrected.
+/// What comparable cases make of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Corrected {
-    /// When the work starts.
-    pub start: StartEstimate,
+    /// When the work starts; `None` where they refute the estimate without telling how long it takes instead.
+    pub start: Option<StartEstimate>,
     /// How many starts that comes from.
     pub starts: usize,
     /// When the latest comparable case was accepted.
@@ -166,28 +169,43 @@ pub fn correct(foreseen: &Foreseen, cases: &[Case], now: Timestamp) -> Option<Co
         starts += usize::from(counts && case.wait.has_started());
         counts
     });
-    let p50 = corrected(foreseen, &comparable, |start| start.p50, 0.5)?;
-    let p90 = corrected(foreseen, &comparable, |start| start.p90, 0.9)?.max(p50);
-    if foreseen.start.is_some() && foreseen.own(|start| start.p90).max(p90) <= AT_ONCE {
-        return None;
-    }
-    Some(Corrected {
-        start: StartEstimate { p50: Seconds::saturating(p50), p90: Seconds::saturating(p90) },
-        starts,
-        latest: comparable.first()?.accepted_at,
-    })
+    let figures = corrected(foreseen, &comparable, |start| start.p50, 0.5, Wait::has_started).zip(corrected(
+        foreseen,
+        &comparable,
+        |start| start.p90,
+        0.9,
+        Wait::has_started,
+    ));
+    let own_p90 = foreseen.own(|start| start.p90);
+    let start = match figures {
+        Some((_, p90)) if foreseen.start.is_some() && own_p90.max(p90) <= AT_ONCE => return None,
+        Some((p50, p90)) => {
+            Some(StartEstimate { p50: Seconds::saturating(p50), p90: Seconds::saturating(p90.max(p50)) })
+        }
+        None => {
+            // As if all that waits started this moment; the truth is later.
+            let at_least = corrected(foreseen, &comparable, |start| start.p90, 0.9, |_| true)?;
+            if foreseen.start.is_none() || at_least <= own_p90 + AT_ONCE {
+                return None;
+            }
+            None
+        }
+    };
+    Some(Corrected { start, starts, latest: comparable.first()?.accepted_at })
 }
 
-/// One figure of an estimate, moved by the quantile of what comparable cases missed theirs by.
+/// One figure of an estimate, moved by the quantile of what comparable cases missed theirs by. Waits that
+/// are not exact are lower bounds.
 fn corrected(
     foreseen: &Foreseen,
     cases: &[&Case],
     figure: impl Fn(StartEstimate) -> Seconds,
     share: f64,
+    is_exact: impl Fn(Wait) -> bool,
 ) -> Option<f64> {
     let missed = cases.iter().map(|case| {
         let own = case.foreseen.own(&figure);
-        ((case.wait.seconds() - own) / (own + SHORT), case.wait.has_started())
+        ((case.wait.seconds() - own) / (own + SHORT), is_exact(case.wait))
     });
     let missed = quantile(missed.collect(), share)?;
     let own = foreseen.own(&figure);
@@ -244,12 +262,16 @@ impl Corrected {
     #[must_use]
     pub fn provenance(&self, foreseen: &Foreseen, now: Timestamp) -> Provenance {
         let (manager, starts) = (&foreseen.manager, self.starts);
-        let source = match foreseen.start {
-            Some(start) => format!(
+        let source = match (foreseen.start, self.start) {
+            (Some(start), None) => format!(
+                "estimate of {manager} (P90 {}) left out: comparable work waits longer, nobody knows how long",
+                start.p90
+            ),
+            (Some(start), Some(_)) => format!(
                 "estimate of {manager} (P50 {}, P90 {}), corrected by {starts} comparable starts",
                 start.p50, start.p90
             ),
-            None => format!("waits before {starts} comparable starts; {manager} has no estimate"),
+            (None, _) => format!("waits before {starts} comparable starts; {manager} has no estimate"),
         };
         Provenance {
             source,

@@ -135,6 +135,12 @@ impl History {
         self.lock().ended.len()
     }
 
+    /// How long all that has ended waited, in the order in which it did.
+    #[cfg(test)]
+    pub(crate) fn waits(&self) -> Vec<Wait> {
+        self.lock().ended.iter().map(|case| case.wait).collect()
+    }
+
     /// How much work waits.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {

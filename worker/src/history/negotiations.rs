@@ -144,36 +144,36 @@ async fn worker(cluster: Cluster, directory: &Path) -> Worker {
     })
 }
 
-async fn ask(worker: &Worker, number: u32) -> Proposal {
+pub(super) async fn ask(worker: &Worker, requirement: &Requirement, number: u32) -> Proposal {
     let call: Call = serde_json::from_value(json!({
         "negotiation_id": format!("neg-{number}"), "proposal_id": format!("prop-{number}"),
-        "requirement": requirement(), "factors": [], "deadline_seconds": 60, "as_of_tick": 0,
+        "requirement": requirement, "factors": [], "deadline_seconds": 60, "as_of_tick": 0,
         "verbose": false,
     }))
     .unwrap();
     worker.answer(call).await.unwrap()
 }
 
-fn requirement() -> Requirement {
+fn two_nodes() -> Requirement {
     serde_json::from_value(json!({"compute": {"nodes": 2}, "time": {"duration_seconds": 1800}})).unwrap()
 }
 
-fn award(worker: &Worker, number: u32) -> Entry {
+pub(super) fn award(worker: &Worker, requirement: &Requirement, number: u32, argv: &[&str]) -> Entry {
     let award = Award {
         negotiation_id: NegotiationId::parse(format!("neg-{number}")).unwrap(),
         proposal_id: ProposalId::parse(format!("prop-{number}")).unwrap(),
         job_id: JobId::parse(format!("job-{number}")).unwrap(),
         attempt: AttemptNumber::FIRST,
-        requirement: requirement(),
-        job: serde_json::from_value(json!({"kind": "command", "spec": {"argv": ["true"]}})).unwrap(),
+        requirement: requirement.clone(),
+        job: serde_json::from_value(json!({"kind": "command", "spec": {"argv": argv}})).unwrap(),
     };
     let key = (award.job_id.clone(), award.attempt);
     assert_eq!(worker.accept(award).status, ReceiptStatus::Success);
     worker.ledger().get(&key).unwrap().unwrap()
 }
 
-/// Lets the worker see that what was awarded has started.
-async fn until(worker: &Worker, starts: usize) {
+/// Lets the worker see that so much of what was awarded has started, or was withdrawn.
+pub(super) async fn until(worker: &Worker, starts: usize) {
     let seen = async {
         while worker.history().len() < starts {
             tokio::task::yield_now().await;
@@ -182,7 +182,7 @@ async fn until(worker: &Worker, starts: usize) {
     tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap();
 }
 
-fn start(proposal: &Proposal) -> (Option<f64>, Option<f64>) {
+pub(super) fn start(proposal: &Proposal) -> (Option<f64>, Option<f64>) {
     let promised = &proposal.promises;
     (promised.start_p50_seconds.map(Seconds::get), promised.start_p90_seconds.map(Seconds::get))
 }
@@ -193,13 +193,13 @@ async fn an_estimate_that_was_missed_nine_times_is_corrected_and_stays_so_after_
     let cluster = || Cluster { says: Some(120), waiting: 2, nodes_free: 0 };
     let first = worker(cluster(), directory.path()).await;
     for number in 0..9 {
-        let proposal = ask(&first, number).await;
+        let proposal = ask(&first, &two_nodes(), number).await;
         assert_eq!(start(&proposal), (Some(120.0), Some(120.0)), "{number} cases do not suffice");
         assert_eq!(proposal.evidence.keys().collect::<Vec<_>>(), ["slurm"]);
-        award(&first, number);
+        award(&first, &two_nodes(), number, &["true"]);
         until(&first, number as usize + 1).await;
     }
-    let corrected = ask(&first, 9).await;
+    let corrected = ask(&first, &two_nodes(), 9).await;
     assert_eq!(start(&corrected), (Some(600.0), Some(600.0)));
     assert_eq!(
         corrected.evidence["start-history"].source,
@@ -209,7 +209,7 @@ async fn an_estimate_that_was_missed_nine_times_is_corrected_and_stays_so_after_
     first.stop().await;
     drop(first);
     let second = worker(cluster(), directory.path()).await;
-    assert_eq!(start(&ask(&second, 10).await), (Some(600.0), Some(600.0)));
+    assert_eq!(start(&ask(&second, &two_nodes(), 10).await), (Some(600.0), Some(600.0)));
 }
 
 #[tokio::test]
@@ -217,11 +217,11 @@ async fn a_manager_without_estimates_has_its_observed_waits() {
     let directory = tempfile::tempdir().unwrap();
     let worker = worker(Cluster { says: None, waiting: 2, nodes_free: 0 }, directory.path()).await;
     for number in 0..9 {
-        assert_eq!(start(&ask(&worker, number).await), (None, None));
-        award(&worker, number);
+        assert_eq!(start(&ask(&worker, &two_nodes(), number).await), (None, None));
+        award(&worker, &two_nodes(), number, &["true"]);
         until(&worker, number as usize + 1).await;
     }
-    let known = ask(&worker, 9).await;
+    let known = ask(&worker, &two_nodes(), 9).await;
     assert_eq!(start(&known), (Some(600.0), Some(600.0)));
     let source = &known.evidence["start-history"].source;
     assert_eq!(source, "waits before 9 comparable starts; slurm has no estimate");
@@ -232,9 +232,9 @@ async fn a_manager_without_estimates_has_its_observed_waits() {
 async fn what_it_cost_is_what_was_promised_for_as_long_as_it_ran() {
     let directory = tempfile::tempdir().unwrap();
     let worker = worker(Cluster { says: Some(0), waiting: 0, nodes_free: 4 }, directory.path()).await;
-    let promised = ask(&worker, 0).await.promises;
+    let promised = ask(&worker, &two_nodes(), 0).await.promises;
     assert_eq!(promised.cost_usd, Some(Usd::from(3)), "two nodes for half an hour");
-    let entry = award(&worker, 0);
+    let entry = award(&worker, &two_nodes(), 0, &["true"]);
     let ran = |seconds| Accounting {
         state: RunState::Completed,
         ended_at: running().started_at.map(|started| started.plus(Seconds::from(seconds))),
@@ -249,4 +249,12 @@ async fn what_it_cost_is_what_was_promised_for_as_long_as_it_ran() {
     let again = Ledger::open(directory.path()).unwrap();
     let key = (entry.award.job_id.clone(), entry.award.attempt);
     assert_eq!(again.get(&key).unwrap().unwrap().usd_per_hour, Some(Usd::from(6)));
+    // Ledgers from before there was a price are read.
+    let path = directory.path().join("ledger.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let old = text.replace("\"usd_per_hour\":6,", "");
+    assert_ne!(old, text);
+    std::fs::write(&path, old).unwrap();
+    let entry = Ledger::open(directory.path()).unwrap().get(&key).unwrap().unwrap();
+    assert_eq!(entry.usd_per_hour, None);
 }

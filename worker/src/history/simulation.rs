@@ -64,8 +64,8 @@ fn run(mut round: impl FnMut(&mut Queue) -> (Option<f64>, f64, f64)) -> (Record,
             free: false,
             waiting: 1 + number % 7,
         };
-        if let Some(found) = correct(&foreseen, &cases, now) {
-            corrected.note(found.start, wait);
+        if let Some(found) = correct(&foreseen, &cases, now).and_then(|found| found.start) {
+            corrected.note(found, wait);
             if let Some(start) = foreseen.start {
                 own.note(start, wait);
             }

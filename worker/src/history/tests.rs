@@ -36,7 +36,7 @@ fn started(seconds: impl IntoIterator<Item = u32>) -> impl Iterator<Item = Wait>
 
 fn figures(foreseen: &Foreseen, cases: &[Case]) -> Option<(f64, f64)> {
     let corrected = correct(foreseen, cases, NOW.plus(Seconds::from(6000)))?;
-    Some((corrected.start.p50.get(), corrected.start.p90.get()))
+    corrected.start.map(|start| (start.p50.get(), start.p90.get()))
 }
 
 #[test]
@@ -109,6 +109,22 @@ fn work_that_still_waits_counts() {
     let waits = started([60, 60, 60, 60, 60, 5000, 5000, 5000, 5000, 5000, 6000, 6000, 6000, 6000])
         .chain([Wait::AtLeast(Seconds::from(4000)); 5]);
     assert_eq!(figures(&none, &cases(&none, waits)), Some((5000.0, 6000.0)));
+}
+
+#[test]
+fn an_estimate_that_waiting_work_refutes_is_unknown() {
+    let minutes = foreseen(start(120.0, 300.0));
+    let after = |waited: u32| {
+        let waits = started([300; 9]).chain([Wait::AtLeast(Seconds::from(waited)); 5]);
+        correct(&minutes, &cases(&minutes, waits), NOW)
+    };
+    assert_eq!(after(302), None, "they may start in a moment");
+    let refuted = after(4000).unwrap();
+    assert_eq!(refuted.start, None);
+    assert_eq!(
+        refuted.provenance(&minutes, NOW).source,
+        "estimate of slurm (P90 300 s) left out: comparable work waits longer, nobody knows how long"
+    );
 }
 
 #[test]
@@ -228,7 +244,7 @@ fn the_history_is_there_after_a_restart() {
     history.forget(&withdrawn);
     history.expect(&open, hour.clone(), NOW);
     let before = history.correct(&hour, now).unwrap();
-    assert_eq!((before.start.p90.get(), before.starts), (7200.0, 12));
+    assert_eq!((before.start.unwrap().p90.get(), before.starts), (7200.0, 12));
     let path = directory.path().join("history.jsonl");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.extend_from_slice(b"{\"change\":\"waited\",\"job_id\":\"job-5");
@@ -257,7 +273,10 @@ fn the_file_stays_small() {
     drop(history);
     let after = History::open(directory.path()).unwrap();
     assert_eq!((before, after.len()), (1000, 1000));
-    assert_eq!(after.correct(&hour, NOW.plus(Seconds::from(600_000))).unwrap().start.p90.get(), 7200.0);
+    assert_eq!(
+        after.correct(&hour, NOW.plus(Seconds::from(600_000))).unwrap().start.unwrap().p90.get(),
+        7200.0
+    );
     let names: Vec<_> =
         std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["history.jsonl"]);
