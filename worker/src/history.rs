@@ -151,47 +151,47 @@ impl Wait {
     }
 }
 
-/// The estimate for a start, corrected by cases in any order; `None` where they do not suffice, and where
+/// What cases, in any order, make of the estimate for a start; `None` where they do not suffice, and where
 /// they agree that a start at once is one.
 #[must_use]
 pub fn correct(foreseen: &Foreseen, cases: &[Case], now: Timestamp) -> Option<Corrected> {
-    let mut comparable: Vec<&Case> = cases
-        .iter()
-        .filter(|case| {
-            now.since(case.accepted_at) < Seconds::from(OLDEST) && foreseen.is_comparable(&case.foreseen)
-        })
-        .collect();
+    let cases = latest_comparable(foreseen, cases, now);
+    let has_estimate = foreseen.start.is_some();
+    let own_p90 = foreseen.own(|start| start.p90);
+    let p50 = corrected(foreseen, &cases, |start| start.p50, 0.5, Wait::has_started);
+    let p90 = corrected(foreseen, &cases, |start| start.p90, 0.9, Wait::has_started);
+    let start = match p50.zip(p90) {
+        Some((_, p90)) if has_estimate && own_p90.max(p90) <= AT_ONCE => return None,
+        Some((p50, p90)) => {
+            Some(StartEstimate { p50: Seconds::saturating(p50), p90: Seconds::saturating(p90.max(p50)) })
+        }
+        None => {
+            // As if all that waits started this moment; the truth is later.
+            let at_least = corrected(foreseen, &cases, |start| start.p90, 0.9, |_| true)?;
+            if !has_estimate || at_least <= own_p90 + AT_ONCE {
+                return None;
+            }
+            None
+        }
+    };
+    let starts = cases.iter().filter(|case| case.wait.has_started()).count();
+    Some(Corrected { start, starts, latest: cases.first()?.accepted_at })
+}
+
+/// The latest cases first, back to the last start that counts. What waits does not use up the places: a
+/// burst of awards must not push all that is known away.
+fn latest_comparable<'a>(foreseen: &Foreseen, cases: &'a [Case], now: Timestamp) -> Vec<&'a Case> {
+    let is_recent = |case: &Case| now.since(case.accepted_at) < Seconds::from(OLDEST);
+    let mut comparable: Vec<&Case> =
+        cases.iter().filter(|case| is_recent(case) && foreseen.is_comparable(&case.foreseen)).collect();
     comparable.sort_by(|a, b| (b.accepted_at, &b.key).cmp(&(a.accepted_at, &a.key)));
-    // What waits does not use up the places: a burst of awards must not push all that is known away.
     let mut starts = 0;
     comparable.retain(|case| {
         let counts = starts < LATEST;
         starts += usize::from(counts && case.wait.has_started());
         counts
     });
-    let figures = corrected(foreseen, &comparable, |start| start.p50, 0.5, Wait::has_started).zip(corrected(
-        foreseen,
-        &comparable,
-        |start| start.p90,
-        0.9,
-        Wait::has_started,
-    ));
-    let own_p90 = foreseen.own(|start| start.p90);
-    let start = match figures {
-        Some((_, p90)) if foreseen.start.is_some() && own_p90.max(p90) <= AT_ONCE => return None,
-        Some((p50, p90)) => {
-            Some(StartEstimate { p50: Seconds::saturating(p50), p90: Seconds::saturating(p90.max(p50)) })
-        }
-        None => {
-            // As if all that waits started this moment; the truth is later.
-            let at_least = corrected(foreseen, &comparable, |start| start.p90, 0.9, |_| true)?;
-            if foreseen.start.is_none() || at_least <= own_p90 + AT_ONCE {
-                return None;
-            }
-            None
-        }
-    };
-    Some(Corrected { start, starts, latest: comparable.first()?.accepted_at })
+    comparable
 }
 
 /// One figure of an estimate, moved by the quantile of what comparable cases missed theirs by. Waits that
@@ -210,7 +210,7 @@ fn corrected(
     let missed = quantile(missed.collect(), share)?;
     let own = foreseen.own(&figure);
     let seconds = own + missed * (own + SHORT);
-    // Nobody's clock is better than this, and a wait that was the only one is told as it was.
+    // Takes back what the way through the score adds to a whole number of seconds.
     let seconds = (seconds * 1000.0).round() / 1000.0;
     seconds.is_finite().then(|| seconds.max(0.0))
 }
