@@ -9,14 +9,19 @@ use protocol::error::{ErrorBody, ErrorCode};
 use protocol::facts::{Allocation, Facts};
 use protocol::ids::ProposalId;
 use protocol::proposal::{Proposal, ProviderCall, Verdict};
-use protocol::units::Timestamp;
+use protocol::requirement::Requirement;
+use protocol::units::{Seconds, Timestamp, Usd};
 use tokio::time::Instant;
 
+use crate::history::Foreseen;
+use crate::offers::Terms;
 use crate::site::Mock;
 use crate::worker::Worker;
 
 /// A proposal leaves the worker this long before the deadline, with what is not known by then as unknown.
 const HEAD_START: Duration = Duration::from_millis(500);
+/// Where the evidence of a proposal says that the start is the history's and not the manager's own.
+const HISTORY: &str = "start-history";
 
 impl Worker {
     /// Answers a call.
@@ -66,7 +71,7 @@ impl Worker {
         };
         let proposal = propose(call, &told, calls, now, fits);
         let allocation = matching::allocation::allocation(&call.requirement, &told);
-        offers.offer(call, &proposal, allocation, now);
+        offers.offer(call, &proposal, Terms { allocation, ..Terms::default() }, now);
         Ok(proposal)
     }
 
@@ -80,14 +85,30 @@ impl Worker {
         let mut looked = self.site().providers.investigate(call, &held, deadline).await;
         looked.facts.prices = looked.facts.prices.or(self.site().prices);
         let now = self.now();
+        let terms = terms(&call.requirement, &looked.facts, now);
+        if let Some(foreseen) = &terms.foreseen {
+            self.correct_start(foreseen, &mut looked.facts, now);
+        }
         let mut offers = self.offers().begin(now);
         let unchanged = offers.taken(now).len() == taken.len();
         let mut proposal = propose(call, &looked.facts, looked.calls, now, |_| unchanged);
         // Others may take what we keep in our own books only.
         proposal.hold_is_firm = proposal.hold_is_firm.map(|firm| firm && !self.site().has_own_queue());
-        let allocation = matching::allocation::allocation(&call.requirement, &looked.facts);
-        offers.offer(call, &proposal, allocation, now);
+        offers.offer(call, &proposal, terms, now);
         Ok(proposal)
+    }
+
+    /// Puts what the history makes of a start in the place of the manager's own estimate.
+    fn correct_start(&self, foreseen: &Foreseen, facts: &mut Facts, now: Timestamp) {
+        let Some(workload) = &mut facts.workload else { return };
+        // On this machine nobody else decides: what fits and has nobody before it starts at once.
+        if !self.site().has_own_queue() && foreseen.free && foreseen.waiting == 0 {
+            return;
+        }
+        if let Some(corrected) = self.history().correct(foreseen, now) {
+            workload.start = corrected.start;
+            facts.provenance.insert(HISTORY.to_owned(), corrected.provenance(foreseen, now));
+        }
     }
 
     /// Whether an allocation is free beside what is taken, when an award comes without a hold.
@@ -124,9 +145,26 @@ fn propose(
     proposal
 }
 
+/// What an award of this offer will need to know; the start as the site's own tools see it.
+fn terms(requirement: &Requirement, facts: &Facts, now: Timestamp) -> Terms {
+    let allocation = matching::allocation::allocation(requirement, facts);
+    Terms {
+        allocation,
+        usd_per_hour: usd_per_hour(requirement, facts),
+        foreseen: allocation.and_then(|takes| Foreseen::of(requirement, facts, takes, now)),
+    }
+}
+
+/// The price of an hour, by the same rule as the promise for the whole work.
+fn usd_per_hour(requirement: &Requirement, facts: &Facts) -> Option<Usd> {
+    let mut hour = requirement.clone();
+    hour.time.duration_seconds = Some(Seconds::from(3600));
+    matching::promises::promises(&hour, facts).cost_usd
+}
+
 /// Whether a simulated site has an allocation free beside what is taken.
 fn fits_site(mock: &Mock, tick: u64, allocation: &Allocation, taken: &[(ProposalId, Allocation)]) -> bool {
-    let requirement = protocol::requirement::Requirement::default();
+    let requirement = Requirement::default();
     let facts = mock.site.truth_for(&requirement, tick, taken);
     facts.compute.is_some_and(|compute| {
         compute.groups.iter().any(|group| {

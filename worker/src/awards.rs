@@ -33,8 +33,8 @@ impl Worker {
         let tick = self.tick();
         let mut offers = self.offers().begin(now);
         let fits = |allocation: &_, taken: &[_]| self.still_fits(tick, allocation, taken);
-        let allocation = match offers.award(&award, now, fits) {
-            Ok(allocation) => allocation,
+        let terms = match offers.award(&award, now, fits) {
+            Ok(terms) => terms,
             Err(error) => {
                 drop(offers);
                 return self.refusal(&award, error);
@@ -50,11 +50,14 @@ impl Worker {
             received_at: now,
             error: None,
         };
-        if let Err(error) = self.ledger().accept(&award, allocation, &receipt) {
+        if let Err(error) = self.ledger().accept(&award, &terms, &receipt) {
             tracing::error!(%error, "the ledger cannot be written; the award is refused");
             self.offers().finished(&award.proposal_id);
             let message = "the worker cannot write its ledger";
             return self.refusal(&award, ErrorBody::new(ErrorCode::Storage, message));
+        }
+        if let Some(foreseen) = terms.foreseen {
+            self.history().expect(&key, foreseen, now);
         }
         if let Some(Some(entry)) = self.ledger().get(&key) {
             self.run(entry);

@@ -12,8 +12,11 @@ use protocol::award::{Award, Receipt};
 use protocol::facts::Allocation;
 use protocol::ids::JobId;
 use protocol::job::{AttemptNumber, AttemptState};
+use protocol::units::Usd;
 use serde::{Deserialize, Serialize};
 use workload::read::NativeId;
+
+use crate::offers::Terms;
 
 /// Which attempt.
 pub type AttemptKey = (JobId, AttemptNumber);
@@ -25,6 +28,8 @@ pub struct Entry {
     pub award: Award,
     /// What it takes.
     pub allocation: Allocation,
+    /// What a real site charges for an hour of it, as it was offered.
+    pub usd_per_hour: Option<Usd>,
     /// What was answered.
     pub receipt: Receipt,
     /// The workload manager's id, once submitted.
@@ -56,10 +61,27 @@ impl Default for Told {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 enum Change {
-    Accepted { award: Box<Award>, allocation: Allocation, receipt: Box<Receipt> },
-    Submitted { job_id: JobId, attempt: AttemptNumber, native: NativeId },
-    Told { job_id: JobId, attempt: AttemptNumber, told: Told },
-    Void { job_id: JobId, attempt: AttemptNumber },
+    Accepted {
+        award: Box<Award>,
+        allocation: Allocation,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usd_per_hour: Option<Usd>,
+        receipt: Box<Receipt>,
+    },
+    Submitted {
+        job_id: JobId,
+        attempt: AttemptNumber,
+        native: NativeId,
+    },
+    Told {
+        job_id: JobId,
+        attempt: AttemptNumber,
+        told: Told,
+    },
+    Void {
+        job_id: JobId,
+        attempt: AttemptNumber,
+    },
 }
 
 /// Why the ledger cannot be used.
@@ -143,10 +165,11 @@ impl Ledger {
     }
 
     /// Records an accepted award; after this it is never started under another attempt.
-    pub fn accept(&self, award: &Award, allocation: Allocation, receipt: &Receipt) -> std::io::Result<()> {
+    pub fn accept(&self, award: &Award, terms: &Terms, receipt: &Receipt) -> std::io::Result<()> {
         self.write(Change::Accepted {
             award: Box::new(award.clone()),
-            allocation,
+            allocation: terms.allocation.unwrap_or_default(),
+            usd_per_hour: terms.usd_per_hour,
             receipt: Box::new(receipt.clone()),
         })
     }
@@ -197,11 +220,12 @@ impl State {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Accepted { award, allocation, receipt } => {
+            Change::Accepted { award, allocation, usd_per_hour, receipt } => {
                 let key = (award.job_id.clone(), award.attempt);
                 let entry = Entry {
                     award: *award,
                     allocation,
+                    usd_per_hour,
                     receipt: *receipt,
                     native: None,
                     told: Told::default(),

@@ -5,11 +5,13 @@
 //! hub --call--> host --> answer: secretary looks, proposes; offers: hold
 //! hub --award--> host --> awards: checked against the offer, ledger, receipt
 //!                          runner: inputs, workload manager or simulation, reports, artifacts --> hub
+//!                          history: what was foreseen of starts, what happened
 //! membership: join, heartbeat, re-join                                                        --> hub
 //! ```
 
 mod answer;
 mod awards;
+mod history;
 mod host;
 mod ledger;
 mod membership;

@@ -9,18 +9,31 @@ use protocol::error::{ErrorBody, ErrorCode};
 use protocol::facts::Allocation;
 use protocol::ids::ProposalId;
 use protocol::proposal::{Proposal, Verdict};
-use protocol::units::{Seconds, Timestamp};
+use protocol::units::{Seconds, Timestamp, Usd};
+
+use crate::history::Foreseen;
 
 /// Offers that are remembered at most; the oldest without a hold are forgotten first.
 const MOST_OFFERS: usize = 20_000;
 /// How long an offer without a hold is remembered.
 const OFFER_SECONDS: u32 = 600;
 
+/// What goes from an offer to its award without being part of the proposal.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms {
+    /// What the work takes; none where it is not known that it fits.
+    pub allocation: Option<Allocation>,
+    /// What a real site charges for an hour of it.
+    pub usd_per_hour: Option<Usd>,
+    /// What was known of its start at a real site.
+    pub foreseen: Option<Foreseen>,
+}
+
 /// One offer.
 #[derive(Debug, Clone)]
 struct Offer {
     call: Call,
-    allocation: Option<Allocation>,
+    terms: Terms,
     /// It promised to wait for its turn, so that its award needs nothing free.
     queues: bool,
     offered_at: Timestamp,
@@ -78,7 +91,7 @@ impl Ledgering<'_> {
     pub fn held(&self, now: Timestamp) -> Vec<(ProposalId, Allocation)> {
         let held =
             self.0.offers.iter().filter(|(_, offer)| offer.hold_until.is_some_and(|until| until > now));
-        held.filter_map(|(id, offer)| Some((id.clone(), offer.allocation?))).collect()
+        held.filter_map(|(id, offer)| Some((id.clone(), offer.terms.allocation?))).collect()
     }
 
     /// The capacity that live holds and running work take.
@@ -90,13 +103,7 @@ impl Ledgering<'_> {
     }
 
     /// Remembers an offer, with its hold when it has one.
-    pub fn offer(
-        &mut self,
-        call: &Call,
-        proposal: &Proposal,
-        allocation: Option<Allocation>,
-        now: Timestamp,
-    ) {
+    pub fn offer(&mut self, call: &Call, proposal: &Proposal, terms: Terms, now: Timestamp) {
         if self.0.offers.len() >= MOST_OFFERS {
             let oldest = self.0.offers.iter().filter(|(_, offer)| offer.hold_until.is_none());
             let oldest = oldest.min_by_key(|(_, offer)| offer.offered_at).map(|(id, _)| id.clone());
@@ -104,9 +111,9 @@ impl Ledgering<'_> {
                 self.0.offers.remove(&id);
             }
         }
-        let hold_until = proposal.hold_until.filter(|_| allocation.is_some());
+        let hold_until = proposal.hold_until.filter(|_| terms.allocation.is_some());
         let queues = proposal.verdict == Verdict::Busy;
-        let offer = Offer { call: call.clone(), allocation, queues, offered_at: now, hold_until };
+        let offer = Offer { call: call.clone(), terms, queues, offered_at: now, hold_until };
         self.0.offers.insert(proposal.proposal_id.clone(), offer);
     }
 
@@ -118,7 +125,7 @@ impl Ledgering<'_> {
         award: &Award,
         now: Timestamp,
         fits: impl FnOnce(&Allocation, &[(ProposalId, Allocation)]) -> bool,
-    ) -> Result<Allocation, ErrorBody> {
+    ) -> Result<Terms, ErrorBody> {
         let refuse = |code, message: &str| Err(ErrorBody::new(code, message));
         let Some(offer) = self.0.offers.get(&award.proposal_id) else {
             return refuse(ErrorCode::ProposalUnknown, "this worker has no such proposal, or it has ended");
@@ -131,14 +138,14 @@ impl Ledgering<'_> {
         {
             return refuse(ErrorCode::ProposalUnknown, "the job is not the one that was proposed for");
         }
-        let allocation = offer.allocation.unwrap_or_default();
+        let allocation = offer.terms.allocation.unwrap_or_default();
         let held = offer.hold_until.is_some_and(|until| until > now);
         if !held && !offer.queues && !fits(&allocation, &self.taken(now)) {
             return refuse(ErrorCode::CapacityTaken, "the capacity was not held and is gone; ask again");
         }
-        self.0.offers.remove(&award.proposal_id);
         self.0.awarded.insert(award.proposal_id.clone(), allocation);
-        Ok(allocation)
+        let terms = self.0.offers.remove(&award.proposal_id).map(|offer| offer.terms);
+        Ok(Terms { allocation: Some(allocation), ..terms.unwrap_or_default() })
     }
 }
 
@@ -149,7 +156,7 @@ mod tests {
     use super::*;
 
     /// An offer with this verdict is awarded after its capacity has gone.
-    fn awarded_when_nothing_is_free(verdict: &str) -> Result<Allocation, ErrorBody> {
+    fn awarded_when_nothing_is_free(verdict: &str) -> Result<Terms, ErrorBody> {
         let requirement = protocol::requirement::Requirement::default();
         let call: Call = serde_json::from_value(json!({
             "negotiation_id": "neg-1", "proposal_id": "prop-1", "requirement": requirement, "factors": [],
@@ -165,13 +172,14 @@ mod tests {
         .unwrap();
         let (offers, now) = (Offers::default(), Timestamp::from_millis(1_000_000));
         let one = Allocation { nodes: 1, cores: 4, gpus: 0 };
-        offers.begin(now).offer(&call, &proposal, Some(one), now);
+        let terms = Terms { allocation: Some(one), ..Terms::default() };
+        offers.begin(now).offer(&call, &proposal, terms, now);
         offers.begin(now).award(&award, now, |_, _| false)
     }
 
     #[test]
     fn a_ready_offer_needs_its_capacity_and_a_busy_one_waits_for_it() {
         assert_eq!(awarded_when_nothing_is_free("READY").unwrap_err().code, ErrorCode::CapacityTaken);
-        assert_eq!(awarded_when_nothing_is_free("BUSY").unwrap().cores, 4);
+        assert_eq!(awarded_when_nothing_is_free("BUSY").unwrap().allocation.unwrap().cores, 4);
     }
 }

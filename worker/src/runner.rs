@@ -9,16 +9,17 @@ use protocol::error::{ErrorBody, ErrorCode};
 use protocol::ids::{ArtifactId, Digest};
 use protocol::job::{AttemptState, JobSpec, Metric, Observed};
 use protocol::requirement::Requirement;
-use protocol::units::Seconds;
+use protocol::units::{Seconds, Usd};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::http::Bounds;
 use transport::link::LinkError;
 use workload::local::{LOG_NAME, METRICS_NAME};
-use workload::read::{NativeId, RunState};
+use workload::read::{Accounting, NativeId, RunState};
 use workload::submit::{Placement, Status, SubmitRequest};
 
+use crate::history::Wait;
 use crate::ledger::Entry;
 use crate::outputs::{MetricsReader, OutputFile, confined, matching_files, read_report};
 use crate::report::{Reporter, Unwanted, Update};
@@ -51,6 +52,9 @@ impl Worker {
             }
             worker.offers().finished(&entry.award.proposal_id);
             worker.forget_cancellation(&key);
+            if !worker.stopping().is_cancelled() {
+                worker.history().forget(&key);
+            }
         });
     }
 
@@ -108,11 +112,8 @@ impl Worker {
                 update.state = AttemptState::Unknown;
                 return reporter.tell(update).await;
             };
-            let mut observed = status.accounting.observed();
-            observed.start_seconds = waited.or(observed.start_seconds);
-            if let (Some(mock), Some(run)) = (&self.site().mock, observed.runtime_seconds) {
-                observed.cost_usd = self.simulated_cost(mock, entry, run);
-            }
+            let observed = self.observed(entry, &status.accounting, waited);
+            self.remember_wait(entry, &status.accounting);
             if status.state().is_terminal() {
                 let mut rest = new;
                 rest.extend(metrics.next(&directory.join(METRICS_NAME)).await);
@@ -133,6 +134,37 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// What is compared with the promises; a price is promised and observed by the same rule.
+    pub(crate) fn observed(
+        &self,
+        entry: &Entry,
+        accounting: &Accounting,
+        waited: Option<Seconds>,
+    ) -> Observed {
+        let observed = accounting.observed();
+        let cost_usd = observed.runtime_seconds.and_then(|run| match &self.site().mock {
+            Some(mock) => self.simulated_cost(mock, entry, run),
+            None => {
+                let per_hour = entry.usd_per_hour?.get();
+                Some(Usd::saturating(per_hour * run.get() / 3600.0))
+            }
+        });
+        Observed { start_seconds: waited.or(observed.start_seconds), cost_usd, ..observed }
+    }
+
+    /// Tells the history how long the work waited, once that is known. Work that failed before it started
+    /// says nothing of the queue.
+    fn remember_wait(&self, entry: &Entry, accounting: &Accounting) {
+        let key = (entry.award.job_id.clone(), entry.award.attempt);
+        let withdrawn = matches!(accounting.state, RunState::Cancelled | RunState::TimedOut);
+        let wait = match (accounting.observed().start_seconds, accounting.ended_at) {
+            (Some(started), _) => Wait::Started(started),
+            (None, Some(ended)) if withdrawn => Wait::AtLeast(ended.since(accounting.received_at)),
+            _ => return,
+        };
+        self.history().waited(&key, wait);
     }
 
     async fn submit(&self, entry: &Entry, directory: &Path) -> Result<NativeId, ErrorBody> {

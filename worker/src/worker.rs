@@ -1,6 +1,6 @@
 //! The worker as a whole: its site, its offers, its ledger, its way to the hub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transport::http::HttpClient;
 
+use crate::history::History;
 use crate::ledger::{AttemptKey, Ledger};
 use crate::offers::Offers;
 use crate::site::Site;
@@ -26,7 +27,7 @@ pub struct WorkerConfig {
     pub labels: BTreeMap<String, String>,
     /// What it stands for.
     pub site: Site,
-    /// Where jobs have their directories.
+    /// Where jobs have their directories, and a real site its history.
     pub data_dir: PathBuf,
     /// What it has accepted.
     pub ledger: Ledger,
@@ -47,6 +48,7 @@ pub struct Worker {
 struct Core {
     config: WorkerConfig,
     offers: Offers,
+    history: History,
     hub: OnceLock<HttpClient>,
     running: Mutex<BTreeMap<AttemptKey, CancellationToken>>,
     tasks: TaskTracker,
@@ -57,10 +59,12 @@ impl Worker {
     /// A worker that has not joined yet.
     #[must_use]
     pub fn new(config: WorkerConfig) -> Self {
+        let history = history_of(&config);
         Self {
             core: Arc::new(Core {
                 config,
                 offers: Offers::default(),
+                history,
                 hub: OnceLock::new(),
                 running: Mutex::default(),
                 tasks: TaskTracker::new(),
@@ -93,6 +97,10 @@ impl Worker {
 
     pub(crate) fn offers(&self) -> &Offers {
         &self.core.offers
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.core.history
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -144,7 +152,11 @@ impl Worker {
 
     /// Takes up the work that an earlier instance of this worker had accepted.
     pub fn resume(&self) {
-        for entry in self.ledger().open_entries() {
+        let open = self.ledger().open_entries();
+        let keys = open.iter().map(|entry| (entry.award.job_id.clone(), entry.award.attempt));
+        // What ended in the moment of a crash is not waited for.
+        self.history().keep_waiting(&keys.collect::<BTreeSet<_>>());
+        for entry in open {
             self.offers().resume(entry.award.proposal_id.clone(), entry.allocation);
             self.run(entry);
         }
@@ -156,4 +168,17 @@ impl Worker {
         self.core.tasks.close();
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), self.core.tasks.wait()).await;
     }
+}
+
+/// The history of a real site. A worker whose history cannot be kept knows less of its starts; that is no
+/// reason to do no work.
+fn history_of(config: &WorkerConfig) -> History {
+    if config.site.mock.is_some() {
+        return History::in_memory();
+    }
+    History::open(&config.data_dir).unwrap_or_else(|error| {
+        let directory = config.data_dir.display();
+        tracing::warn!(%error, %directory, "the history of starts is not kept on disk");
+        History::in_memory()
+    })
 }
