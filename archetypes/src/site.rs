@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::facts::{
-    Allocation, AsOf, ComputeFacts, Fabric, Facts, FileSystem, Flag, FlagKind, NodeGroup, Package, Runtime,
-    Scope, StartEstimate, WorkloadFacts,
+    Allocation, AsOf, ComputeFacts, Fabric, Facts, FileSystem, Flag, FlagKind, HostFacts, NodeGroup, Package,
+    Runtime, StartEstimate, WorkloadFacts,
 };
 use protocol::fleet::MockIdentity;
 use protocol::ids::{ProposalId, WorkerId};
@@ -245,7 +245,6 @@ impl Site {
         let storage: Vec<FileSystem> = plan.volumes.iter().map(|volume| file_system(volume, tick)).collect();
         let groups = plan.groups.iter().zip(&moment.groups);
         Facts {
-            scope: Scope::Site,
             archetype: Some(plan.archetype.as_str().to_owned()),
             compute: Some(ComputeFacts { groups: groups.map(node_group).collect() }),
             workload: Some(WorkloadFacts {
@@ -268,6 +267,7 @@ impl Site {
             flags: self.flags(moment, tick, &storage),
             storage: Some(storage),
             mpi: Some(plan.mpi.iter().map(runtime).collect()),
+            host: HostFacts::default(),
             prices: Some(plan.prices),
             provenance: BTreeMap::new(),
             as_of: Some(AsOf { tick, taken: taken.iter().map(|(id, _)| id.clone()).collect() }),

@@ -83,7 +83,7 @@ pub(crate) fn cost_per_hour(requirement: &Requirement, facts: &Facts) -> Option<
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use protocol::facts::{Prices, Scope};
+    use protocol::facts::Prices;
 
     use super::*;
     use crate::samples;
@@ -145,8 +145,7 @@ mod tests {
         assert_eq!(cost(&nodes(5000), &site), None, "does not fit");
         site.workload.as_mut().unwrap().start = None;
         assert_eq!(promises(&nodes(1), &site).start_p90_seconds, None);
-        site.scope = Scope::Host;
-        assert_eq!(cost(&nodes(1), &site), None);
+        assert_eq!(cost(&nodes(1), &samples::login_node()), None);
         assert_eq!(promises(&nodes(1), &Facts::default()).start_p50_seconds, None);
     }
 

@@ -1,7 +1,7 @@
 //! Sites and requirements that several tests use.
 
 use protocol::facts::{
-    ComputeFacts, Fabric, Facts, FileSystem, NodeGroup, Package, Prices, Runtime, StartEstimate,
+    ComputeFacts, Fabric, Facts, FileSystem, HostFacts, NodeGroup, Package, Prices, Runtime, StartEstimate,
     WorkloadFacts,
 };
 use protocol::requirement::Requirement;
@@ -18,6 +18,19 @@ pub(crate) fn package(name: &str, version: &str) -> Package {
 
 pub(crate) fn runtime(name: &str) -> Runtime {
     Runtime { name: name.into(), version: None }
+}
+
+/// The same cluster, seen from a machine that is none of its nodes and whose workload manager is silent.
+pub(crate) fn login_node() -> Facts {
+    let cluster = cluster();
+    let host = HostFacts {
+        software: cluster.software,
+        containers: cluster.containers,
+        networks: cluster.networks,
+        storage: cluster.storage,
+        mpi: cluster.mpi,
+    };
+    Facts { host, archetype: cluster.archetype, ..Facts::default() }
 }
 
 /// 100 nodes of 64 cores and 256 GiB of which 50 are free, 10 nodes with four H100 of which 6 are free.

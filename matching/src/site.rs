@@ -1,18 +1,16 @@
 //! The facts that a gate may use: those of the site, never those of the one machine that the worker
 //! happens to run on.
 
-use protocol::facts::{
-    ComputeFacts, Fabric, Facts, FileSystem, Package, Prices, Runtime, Scope, WorkloadFacts,
-};
+use protocol::facts::{ComputeFacts, Fabric, Facts, FileSystem, Package, Prices, Runtime, WorkloadFacts};
 
-/// Facts seen through their scope: facts of a mere host count as unknown.
+/// Facts of the site.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a>(&'a Facts);
 
 macro_rules! category {
     ($($name:ident: $type:ty;)*) => {$(
         pub(crate) fn $name(self) -> Option<&'a $type> {
-            self.known().and_then(|facts| facts.$name.as_ref())
+            self.0.$name.as_ref()
         }
     )*};
 }
@@ -20,10 +18,6 @@ macro_rules! category {
 impl<'a> Site<'a> {
     pub(crate) const fn of(facts: &'a Facts) -> Self {
         Self(facts)
-    }
-
-    fn known(self) -> Option<&'a Facts> {
-        (self.0.scope == Scope::Site).then_some(self.0)
     }
 
     category! {
@@ -43,9 +37,19 @@ impl<'a> Site<'a> {
 
     /// What to say of a category, or a figure, that is not known.
     pub(crate) fn unknown(self, what: &str) -> String {
-        match self.0.scope {
-            Scope::Site => format!("{what} unknown"),
-            Scope::Host => format!("{what} unknown: only the worker's own machine was seen"),
+        let host = &self.0.host;
+        let was_seen_here = match what {
+            "software" => host.software.is_some(),
+            "container" => host.containers.is_some(),
+            "network" => host.networks.is_some(),
+            "storage" => host.storage.is_some(),
+            "mpi" => host.mpi.is_some(),
+            _ => false,
+        };
+        if was_seen_here {
+            format!("{what} unknown: only the worker's own machine was seen")
+        } else {
+            format!("{what} unknown")
         }
     }
 }

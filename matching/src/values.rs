@@ -141,7 +141,6 @@ fn storage_free(requirement: &Requirement, site: Site<'_>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::facts::Scope;
     use protocol::units::{Seconds, Usd};
     use serde_json::json;
 
@@ -200,7 +199,7 @@ mod tests {
     #[test]
     fn nothing_known_gives_no_value() {
         let asked = samples::requirement(json!({"software": [{"name": "lammps"}], "compute": {"nodes": 1}}));
-        let host = Facts { scope: Scope::Host, ..samples::cluster() };
+        let host = samples::login_node();
         for facts in [Facts::default(), host] {
             for name in [
                 FactorName::Cost,

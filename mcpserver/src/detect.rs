@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use protocol::clock::SystemClock;
+use protocol::facts::Scope;
 use resource_ask::render::Screen;
 use resource_ask::render::grid::{Cell, Column, Grid, Tone};
 use resource_ask::render::text;
@@ -123,7 +124,12 @@ fn write_detections(
     found: &[Detection],
     in_full: bool,
 ) -> io::Result<()> {
-    let columns = [Column::Label("category"), Column::Label("provider"), Column::Prose("what it says")];
+    let columns = [
+        Column::Label("category"),
+        Column::Label("provider"),
+        Column::Label("speaks of"),
+        Column::Prose("what it says"),
+    ];
     let mut grid = Grid::new(screen, &columns);
     let mut absent: BTreeMap<Category, Vec<&str>> = BTreeMap::new();
     for detection in found {
@@ -136,7 +142,16 @@ fn write_detections(
                 continue;
             }
         };
-        grid.row(vec![detection.category.as_str().into(), Cell::new(Tone::Strong, &detection.name), said]);
+        let scope = match detection.scope {
+            Scope::Host => "this machine",
+            Scope::Site => "the site",
+        };
+        grid.row(vec![
+            detection.category.as_str().into(),
+            Cell::new(Tone::Strong, &detection.name),
+            scope.into(),
+            said,
+        ]);
     }
     if grid.is_empty() {
         writeln!(out, "  nothing of it is here")?;

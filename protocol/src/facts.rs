@@ -13,8 +13,6 @@ use crate::units::{GiB, Number, Seconds, Timestamp, Usd};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Facts {
-    /// Whether these facts speak of the site or only of the machine that the worker runs on.
-    pub scope: Scope,
     /// The kind of site (`hpc`, `cloud`, `standalone`).
     pub archetype: Option<String>,
     /// Nodes and what is free of them.
@@ -31,6 +29,9 @@ pub struct Facts {
     pub storage: Option<Vec<FileSystem>>,
     /// MPI implementations.
     pub mpi: Option<Vec<Runtime>>,
+    /// What was seen on the worker's own machine and need not be so on the site's nodes. Gates never use it.
+    #[serde(skip_serializing_if = "HostFacts::is_empty")]
+    pub host: HostFacts,
     /// What computing costs here.
     pub prices: Option<Prices>,
     /// Qualitative problems that a person would mention.
@@ -41,15 +42,47 @@ pub struct Facts {
     pub as_of: Option<AsOf>,
 }
 
-/// What facts speak of.
+/// What was seen on a machine that is none of the site's nodes, such as a login node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HostFacts {
+    /// Installed packages.
+    pub software: Option<Vec<Package>>,
+    /// Container runtimes that this user can use.
+    pub containers: Option<Vec<Runtime>>,
+    /// Fabrics that this machine is connected to.
+    pub networks: Option<Vec<Fabric>>,
+    /// File systems.
+    pub storage: Option<Vec<FileSystem>>,
+    /// MPI implementations.
+    pub mpi: Option<Vec<Runtime>>,
+}
+
+impl HostFacts {
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What an answer speaks of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The machine that the worker runs on, such as a login node.
     Host,
-    /// The whole site; gates use only these.
+    /// The whole site.
     #[default]
     Site,
+}
+
+impl Scope {
+    /// Whether it is the whole site.
+    #[must_use]
+    pub const fn is_site(&self) -> bool {
+        matches!(self, Self::Site)
+    }
 }
 
 /// The nodes of a site.
@@ -214,6 +247,9 @@ impl std::fmt::Display for FlagKind {
 pub struct Provenance {
     /// The tool or interface that was asked (`squeue --json`, `/proc/meminfo`).
     pub source: String,
+    /// Whether it speaks of the site or only of the machine that the worker runs on.
+    #[serde(default, skip_serializing_if = "Scope::is_site")]
+    pub scope: Scope,
     /// Digest of the raw answer.
     pub digest: Option<Digest>,
     /// When it was asked.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::facts::Scope;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +17,8 @@ pub struct Detection {
     pub name: String,
     /// Whether it is here.
     pub present: bool,
+    /// What it speaks of where this machine is none of the site's nodes.
+    pub scope: Scope,
     /// What never changes of it; null when it is not here.
     pub metadata: Value,
     /// Its tools under their outside names.
@@ -32,6 +35,7 @@ impl Detection {
             category: provider.category(),
             name: provider.name().to_owned(),
             present: false,
+            scope: Scope::Host,
             metadata: Value::Null,
             tools: Vec::new(),
             problem: None,
@@ -39,10 +43,10 @@ impl Detection {
         }
     }
 
-    pub(crate) fn present(provider: &dyn Provider, metadata: Value, took: Duration) -> Self {
+    pub(crate) fn present(provider: &dyn Provider, scope: Scope, metadata: Value, took: Duration) -> Self {
         let tools = provider.tools();
         let tools = tools.iter().map(|tool| format!("{}_{}", provider.name(), tool.name)).collect();
-        Self { present: true, metadata, tools, ..Self::new(provider, took) }
+        Self { present: true, scope, metadata, tools, ..Self::new(provider, took) }
     }
 
     pub(crate) fn absent(provider: &dyn Provider, took: Duration) -> Self {

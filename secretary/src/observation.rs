@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use protocol::call::Call;
 use protocol::facts::{
-    Allocation, ComputeFacts, Fabric, Facts, FileSystem, Flag, NodeGroup, Package, Prices, Runtime, Scope,
-    WorkloadFacts,
+    Allocation, ComputeFacts, Fabric, Facts, FileSystem, Flag, HostFacts, NodeGroup, Package, Prices,
+    Provenance, Runtime, Scope, WorkloadFacts,
 };
 use protocol::proposal::ProviderCall;
 use protocol::requirement::Requirement;
 use protocol::units::GiB;
 
 use crate::provider::{Category, Reading};
+use crate::real::mounts::is_remote;
 
 /// What one provider, or several, told.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,8 @@ pub struct HostPart {
     pub memory_gib: Option<GiB>,
     /// GPUs; one entry for each provider that looked.
     pub gpus: Vec<GpuPart>,
+    /// Whether it is one of the nodes that the workload manager hands out.
+    pub is_node: bool,
 }
 
 /// GPUs of one vendor.
@@ -101,6 +104,7 @@ impl HostPart {
         self.idle = self.idle.or(other.idle);
         self.memory_gib = self.memory_gib.or(other.memory_gib);
         self.gpus.extend(other.gpus);
+        self.is_node |= other.is_node;
     }
 }
 
@@ -118,6 +122,30 @@ impl PartialFacts {
         self.prices = self.prices.or(other.prices);
         self.flags.extend(other.flags);
     }
+
+    /// Takes away what is so on this machine and need not be so on the nodes. A file system that is
+    /// reached over a network stays.
+    fn take_host(&mut self) -> HostFacts {
+        let (here, shared): (Vec<FileSystem>, Vec<FileSystem>) =
+            self.storage.take().unwrap_or_default().into_iter().partition(|had| !is_remote(&had.kind));
+        self.storage = (!shared.is_empty()).then_some(shared);
+        HostFacts {
+            software: self.software.take(),
+            containers: self.containers.take(),
+            networks: self.networks.take(),
+            storage: (!here.is_empty()).then_some(here),
+            mpi: self.mpi.take(),
+        }
+    }
+}
+
+/// Adds what another provider saw on the worker's own machine.
+fn absorb_host(host: &mut HostFacts, other: HostFacts) {
+    join(&mut host.software, other.software);
+    join(&mut host.containers, other.containers);
+    join(&mut host.networks, other.networks);
+    join(&mut host.storage, other.storage);
+    join(&mut host.mpi, other.mpi);
 }
 
 /// The one node of a machine that is its own site. `None` when a part that cannot stay open is
@@ -183,27 +211,40 @@ pub fn assemble(
     let mut all = PartialFacts::default();
     let mut calls = Vec::new();
     let mut provenance = BTreeMap::new();
-    let mut failed = unsure.to_vec();
-    for reading in readings {
-        if reading.failed {
+    let mut host = HostFacts::default();
+    let told = |reading: &Reading| reading.facts.workload.clone();
+    let standalone = readings.iter().filter_map(told).all(|workload| workload.manager == "machine");
+    let is_node = standalone || readings.iter().any(|reading| reading.facts.host.is_node);
+    let mut failed = if is_node { unsure.to_vec() } else { Vec::new() };
+    for mut reading in readings {
+        let scope = if is_node { Scope::Site } else { reading.scope };
+        if scope == Scope::Host {
+            absorb_host(&mut host, reading.facts.take_host());
+        }
+        // Storage is of both kinds; what else fails on this machine says nothing of the nodes.
+        if reading.failed && (scope == Scope::Site || reading.category == Category::Storage) {
             failed.push(reading.category);
         }
         if let Some(found) = reading.provenance {
-            provenance.insert(reading.provider.to_owned(), found);
+            provenance.insert(reading.provider.to_owned(), Provenance { scope, ..found });
         }
         calls.extend(reading.calls);
         all.absorb(reading.facts);
     }
+    let (containers, networks, mpi) = if is_node {
+        (&mut all.containers, &mut all.networks, &mut all.mpi)
+    } else {
+        (&mut host.containers, &mut host.networks, &mut host.mpi)
+    };
     if looked.contains(&Category::Container) {
-        all.containers.get_or_insert_default();
-    }
-    if looked.contains(&Category::Parallel) {
-        all.mpi.get_or_insert_default();
+        containers.get_or_insert_default();
     }
     if looked.contains(&Category::Network) {
-        all.networks.get_or_insert_default();
+        networks.get_or_insert_default();
     }
-    let standalone = all.workload.as_ref().is_none_or(|workload| workload.manager == "machine");
+    if looked.contains(&Category::Parallel) {
+        mpi.get_or_insert_default();
+    }
     let gpus_known = !failed.contains(&Category::Hardware);
     let groups = match all.groups {
         Some(groups) => Some(groups),
@@ -215,7 +256,6 @@ pub fn assemble(
         groups
     });
     let mut facts = Facts {
-        scope: if standalone || groups.is_some() { Scope::Site } else { Scope::Host },
         archetype: standalone.then(|| "standalone".to_owned()),
         compute: groups.map(|groups| ComputeFacts { groups }),
         workload: all.workload,
@@ -224,6 +264,7 @@ pub fn assemble(
         networks: all.networks,
         storage: all.storage,
         mpi: all.mpi,
+        host,
         prices: all.prices,
         flags: all.flags,
         provenance,

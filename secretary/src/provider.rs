@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::call::Call;
 use protocol::clock::Clock;
-use protocol::facts::Provenance;
+use protocol::facts::{Provenance, Scope};
 use protocol::ids::Digest;
 use protocol::proposal::ProviderCall;
 use protocol::units::Seconds;
@@ -275,6 +275,12 @@ pub trait Provider: Send + Sync + 'static {
     /// What never changes while the worker runs, for the manifest.
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError>;
 
+    /// What its answers speak of where this machine is none of the site's nodes: what lies on a file
+    /// system that is reached over a network is there for the nodes, too.
+    async fn scope(&self, _deadline: Instant) -> Scope {
+        Scope::Host
+    }
+
     /// Its read tools.
     fn tools(&self) -> Vec<ProviderTool>;
 
@@ -294,6 +300,7 @@ pub trait Provider: Send + Sync + 'static {
 /// Asks a provider's tools and keeps the record of it.
 pub struct Reader<'a> {
     provider: &'a dyn Provider,
+    scope: Scope,
     clock: &'a dyn Clock,
     deadline: Instant,
     calls: Vec<ProviderCall>,
@@ -306,9 +313,10 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of one provider.
     #[must_use]
-    pub fn new(provider: &'a dyn Provider, clock: &'a dyn Clock, deadline: Instant) -> Self {
+    pub fn new(provider: &'a dyn Provider, scope: Scope, clock: &'a dyn Clock, deadline: Instant) -> Self {
         Self {
             provider,
+            scope,
             clock,
             deadline,
             calls: Vec::new(),
@@ -365,6 +373,7 @@ impl<'a> Reader<'a> {
             None => {
                 self.provenance = Some(Provenance {
                     source: answer.source.clone(),
+                    scope: self.scope,
                     digest: Some(answer.digest.clone()),
                     observed_at,
                     age_seconds: answer.age,
@@ -386,6 +395,7 @@ impl<'a> Reader<'a> {
                 None => {
                     self.provenance = Some(Provenance {
                         source: self.provider.name().to_owned(),
+                        scope: self.scope,
                         digest: None,
                         observed_at: self.clock.now(),
                         age_seconds: Seconds::ZERO,
@@ -397,6 +407,7 @@ impl<'a> Reader<'a> {
         Reading {
             provider: self.provider.name(),
             category: self.provider.category(),
+            scope: self.scope,
             facts: self.facts,
             calls: self.calls,
             provenance: self.provenance,
@@ -412,6 +423,8 @@ pub struct Reading {
     pub provider: &'static str,
     /// Its category.
     pub category: Category,
+    /// What it speaks of where the machine is none of the site's nodes.
+    pub scope: Scope,
     /// What it told.
     pub facts: PartialFacts,
     /// What it was asked.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use archetypes::Site;
 use protocol::call::Call;
 use protocol::clock::Clock;
-use protocol::facts::Allocation;
+use protocol::facts::{Allocation, Scope};
 use protocol::ids::ProposalId;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
@@ -65,6 +65,7 @@ impl OutsideTool {
 
 struct RealProvider {
     provider: Arc<dyn Provider>,
+    scope: Scope,
     metadata: Value,
     tools: Vec<ProviderTool>,
 }
@@ -120,7 +121,11 @@ pub async fn detect(candidates: Vec<Arc<dyn Provider>>) -> Vec<(Arc<dyn Provider
             let started = Instant::now();
             let found = timeout_at(deadline, async {
                 match provider.probe(&Probe { deadline }).await {
-                    Ok(true) => Some(provider.metadata(deadline).await),
+                    Ok(true) => {
+                        let (metadata, scope) =
+                            tokio::join!(provider.metadata(deadline), provider.scope(deadline));
+                        Some(metadata.map(|metadata| (metadata, scope)))
+                    }
                     Ok(false) => None,
                     Err(error) => Some(Err(error)),
                 }
@@ -136,7 +141,9 @@ pub async fn detect(candidates: Vec<Arc<dyn Provider>>) -> Vec<(Arc<dyn Provider
     }
     let detections = candidates.into_iter().enumerate().map(|(at, provider)| {
         let detection = match results.remove(&at) {
-            Some((Ok(Some(Ok(metadata))), took)) => Detection::present(&*provider, metadata, took),
+            Some((Ok(Some(Ok((metadata, scope)))), took)) => {
+                Detection::present(&*provider, scope, metadata, took)
+            }
             Some((Ok(Some(Err(error))), took)) => Detection::problem(&*provider, error.in_full(), took),
             Some((Ok(None), took)) => Detection::absent(&*provider, took),
             Some((Err(_), took)) => Detection::problem(&*provider, "no answer in time".to_owned(), took),
@@ -175,6 +182,7 @@ impl Providers {
             .map(|(provider, detection)| RealProvider {
                 tools: provider.tools(),
                 provider,
+                scope: detection.scope,
                 metadata: detection.metadata,
             })
             .collect();
@@ -339,10 +347,10 @@ impl Providers {
         let call = Arc::new(call.clone());
         let mut looks = JoinSet::new();
         for (at, active) in real.active.iter().enumerate() {
-            let provider = Arc::clone(&active.provider);
+            let (provider, scope) = (Arc::clone(&active.provider), active.scope);
             let (call, clock) = (Arc::clone(&call), Arc::clone(&self.clock));
             looks.spawn(async move {
-                let mut reader = Reader::new(&*provider, &*clock, deadline);
+                let mut reader = Reader::new(&*provider, scope, &*clock, deadline);
                 let result = match timeout_at(deadline, provider.observe(&call, &mut reader)).await {
                     Ok(result) => result,
                     Err(_) => Err(ProviderError::Timeout(provider.name().to_owned())),
@@ -361,7 +369,7 @@ impl Providers {
         }
         let all = real.active.iter().enumerate().map(|(at, active)| {
             readings.remove(&at).unwrap_or_else(|| {
-                let reader = Reader::new(&*active.provider, &*self.clock, deadline);
+                let reader = Reader::new(&*active.provider, active.scope, &*self.clock, deadline);
                 reader.finish(Err(ProviderError::NotUnderstood {
                     what: active.provider.name().to_owned(),
                     problem: "the look at it failed in a way that was not foreseen".to_owned(),

@@ -28,7 +28,7 @@ mod this_machine;
 
 pub use journal::History;
 
-use protocol::facts::{Allocation, Facts, Provenance, StartEstimate};
+use protocol::facts::{Allocation, Facts, Provenance, Scope, StartEstimate};
 use protocol::requirement::Requirement;
 use protocol::units::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -275,6 +275,7 @@ impl Corrected {
         };
         Provenance {
             source,
+            scope: Scope::Site,
             digest: None,
             observed_at: self.latest,
             age_seconds: Seconds::saturating(now.since(self.latest).get().max(0.0)),

@@ -13,6 +13,7 @@
 mod attempts;
 pub mod error;
 pub mod flux;
+mod hostname;
 pub mod local;
 pub mod program;
 pub mod read;

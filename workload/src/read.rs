@@ -68,6 +68,8 @@ pub struct Inventory {
     pub groups: Vec<NodeGroup>,
     /// Nodes that are not in service.
     pub nodes_out: u32,
+    /// Whether the machine that asks is one of the nodes.
+    pub has_this_machine: bool,
 }
 
 /// One job in the queue or on the machine.

@@ -1,6 +1,6 @@
 //! The same seed gives the same site, byte for byte, on every machine and in every release of one
 //! version of the recipes. A digest that differs means: raise `archetypes::VERSION`, then run with
-//! `UPDATE_GOLDEN=1`.
+//! `UPDATE_GOLDEN=1`; the version stays where only the form of `Facts` is another and no value is.
 
 use archetypes::{Archetype, Site, VERSION};
 use protocol::facts::Allocation;

@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 use protocol::evaluation::AuditResult;
-use protocol::facts::Scope;
 use serde_json::{Value, json};
 
 use super::*;
@@ -107,7 +106,7 @@ fn a_group_without_the_gpus_does_not_lend_its_nodes_to_a_claim() {
 fn what_does_not_matter_or_is_not_known_is_not_claimed() {
     assert_eq!(said(json!({}), &samples::cluster()), ALWAYS);
     assert_eq!(said(demanding(), &Facts::default()), Vec::<String>::new());
-    let host = Facts { scope: Scope::Host, ..samples::cluster() };
+    let host = samples::login_node();
     assert_eq!(said(json!({"software": [{"name": "lammps"}]}), &host), Vec::<String>::new());
     let shared = said(json!({"compute": {"cores": 8}}), &samples::cluster());
     assert_eq!(shared[..2], ["compute.cores = 6400", "compute.cores_free = 3400"]);

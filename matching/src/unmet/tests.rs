@@ -1,4 +1,4 @@
-use protocol::facts::{ComputeFacts, Prices, Scope, StartEstimate};
+use protocol::facts::{ComputeFacts, Prices, StartEstimate};
 use protocol::units::{Seconds, Usd};
 use serde_json::{Value, json};
 
@@ -281,7 +281,7 @@ fn an_unknown_fact_is_named_and_never_guessed() {
 
 #[test]
 fn facts_of_a_mere_host_pass_no_gate() {
-    let host = Facts { scope: Scope::Host, ..samples::cluster() };
+    let host = samples::login_node();
     let reasons = unmet(&demanding(), &host);
     assert_eq!(verdict(&reasons), Verdict::Unknown);
     assert_eq!(reasons[0].had, "software unknown: only the worker's own machine was seen");

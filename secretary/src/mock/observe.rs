@@ -2,7 +2,7 @@
 //! hold what those tools told and nothing else.
 
 use protocol::call::Call;
-use protocol::facts::{ComputeFacts, Facts, NodeGroup, Provenance};
+use protocol::facts::{ComputeFacts, Facts, NodeGroup, Provenance, Scope};
 use protocol::ids::Digest;
 use protocol::proposal::ProviderCall;
 use protocol::units::{Seconds, Timestamp};
@@ -37,7 +37,6 @@ pub(super) fn observe(
     now: Timestamp,
 ) -> Investigation {
     let facts = Facts {
-        scope: truth.scope,
         archetype: truth.archetype.clone(),
         as_of: truth.as_of.clone(),
         // Which providers a site has is known from its manifest, so a list starts empty, not unknown.
@@ -104,6 +103,7 @@ impl Look<'_> {
         }
         let provenance = Provenance {
             source: record.source,
+            scope: Scope::Site,
             digest: Some(Digest::of(&record.raw)),
             observed_at: self.now,
             age_seconds: Seconds::ZERO,

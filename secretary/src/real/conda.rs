@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use protocol::facts::Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -165,6 +166,10 @@ impl PackageSource for Conda {
         let told = ["CONDA_EXE", "MAMBA_EXE"].into_iter().filter_map(|name| self.host.variable(name));
         let told = told.map(PathBuf::from).filter(|path| path.is_absolute()).collect();
         self.host.locate(told, &["conda", "mamba", "micromamba"], deadline).await
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        self.host.scope_of_program(self.program(deadline).await, deadline).await
     }
 
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value {

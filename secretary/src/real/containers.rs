@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::Runtime;
+use protocol::facts::{Runtime, Scope};
 use protocol::units::GiB;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -320,6 +320,11 @@ impl Provider for Containers {
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
         Ok(self.info(deadline).await?.value)
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        let program = self.program(deadline).await;
+        self.host.scope_of_program(program, deadline).await
     }
 
     fn tools(&self) -> Vec<ProviderTool> {

@@ -7,11 +7,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use protocol::facts::Scope;
 use protocol::units::GiB;
 use tokio::time::Instant;
 
 use super::aliases::version_in;
 use super::gpu::nvml::{NoNvml, NvmlReader, SystemNvml};
+use super::mounts;
 use crate::blocking::Blocking;
 use crate::program::{self, Output, SearchPath};
 use crate::provider::{Answer, ProviderError};
@@ -202,6 +204,33 @@ impl Host {
         let output = self.run(program, args, program::BANNER_LIMIT, earlier(deadline, 0.6)).await.ok()?;
         // A program that fails may print anything, such as another program's version.
         output.success.then(|| version_in(&output.banner())).flatten()
+    }
+
+    /// What something is there for that lies in these places, where this machine is none of the site's
+    /// nodes: a file system that is reached over a network is the nodes', too.
+    pub async fn scope_of(&self, places: Vec<PathBuf>, deadline: Instant) -> Scope {
+        let mut tree = self.tree();
+        let look = move || {
+            let table = tree.text("proc/self/mountinfo").unwrap_or_default();
+            let is_shared = |place: PathBuf| {
+                let place = std::fs::canonicalize(&place).unwrap_or(place);
+                mounts::is_shared(&table, &place)
+            };
+            places.into_iter().any(is_shared)
+        };
+        match self.blocking.run("/proc/self/mountinfo", deadline, look).await {
+            Ok(true) => Scope::Site,
+            Ok(false) | Err(_) => Scope::Host,
+        }
+    }
+
+    /// The same of a program, if it was found.
+    pub async fn scope_of_program(
+        &self,
+        program: Result<Option<PathBuf>, ProviderError>,
+        deadline: Instant,
+    ) -> Scope {
+        self.scope_of(program.ok().flatten().into_iter().collect(), deadline).await
     }
 
     /// Reads files on a thread of its own and makes an answer of what was read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::{Allocation, Flag, FlagKind, NodeGroup, StartEstimate, WorkloadFacts};
+use protocol::facts::{Allocation, Flag, FlagKind, NodeGroup, Scope, StartEstimate, WorkloadFacts};
 use protocol::requirement::{GpuScope, Requirement};
 use protocol::units::Seconds;
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,10 @@ impl Provider for Machine {
         Ok(metadata)
     }
 
+    async fn scope(&self, _deadline: Instant) -> Scope {
+        Scope::Site
+    }
+
     fn tools(&self) -> Vec<ProviderTool> {
         let mut tools = vec![
             ProviderTool::plain(
@@ -224,6 +228,7 @@ impl Provider for Machine {
             facts.partitions = names(&inventory);
             facts.time_limit = time_limit(&inventory, &size(&call.requirement)).or(capacity.time_limit);
             facts.version = inventory.version;
+            reader.facts.host.is_node = inventory.has_this_machine;
             reader.facts.groups = Some(inventory.groups);
         }
         reader.facts.workload = Some(facts.clone());

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use protocol::facts::Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -224,6 +225,12 @@ impl PackageSource for Command {
         let usual = COMMANDS.iter().map(|file| self.host.root.join(file));
         let files = told.chain(home).chain(usual).collect();
         self.host.locate(files, &["modulecmd"], deadline).await
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        let directories = self.host.variable("MODULEPATH").unwrap_or_default();
+        let directories = std::env::split_paths(directories).filter(|path| path.is_absolute()).collect();
+        self.host.scope_of(directories, deadline).await
     }
 
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value {

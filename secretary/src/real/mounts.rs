@@ -1,6 +1,7 @@
 //! The mount table, `/proc/self/mountinfo`, reduced to file systems that could hold a job's data.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// One file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,24 @@ pub fn kind_of(kernel_type: &str) -> Option<&'static str> {
 #[must_use]
 pub fn is_remote(kind: &str) -> bool {
     kind != "local-scratch"
+}
+
+/// Kernel types that are reached over a network besides those of [`kind_of`]; software lies on them.
+const SHARED: [&str; 9] =
+    ["9p", "afs", "fuse.cvmfs2", "fuse.sshfs", "orangefs", "panfs", "pvfs2", "virtiofs", "wekafs"];
+
+/// Whether a path is on a file system that is reached over a network: that of the longest mount point
+/// above it, the last one where several are mounted there.
+#[must_use]
+pub fn is_shared(mountinfo: &str, path: &Path) -> bool {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        let mount_point = unescape(front.split(' ').nth(4)?);
+        let above = path.starts_with(&mount_point);
+        above.then(|| (mount_point.len(), back.split(' ').next().unwrap_or_default()))
+    });
+    let kernel_type = mounts.max_by_key(|(length, _)| *length).map(|(_, kernel_type)| kernel_type);
+    kernel_type.is_some_and(|name| SHARED.contains(&name) || kind_of(name).is_some_and(is_remote))
 }
 
 /// Undoes `\040`-style escapes.
@@ -144,5 +163,25 @@ mod tests {
         let mounts = parse(table, 100);
         let seen: Vec<_> = mounts.iter().map(|m| (m.path.as_str(), m.kind, m.read_only)).collect();
         assert_eq!(seen, [("/", "local-scratch", false), ("/home", "nfs", false), ("/sw", "nfs", true)]);
+    }
+
+    #[test]
+    fn what_is_shared_is_told_by_the_nearest_mount_point() {
+        let table = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     30 22 0:40 / /apps rw - nfs4 server:/apps rw\n\
+                     31 30 8:2 / /apps/local rw - xfs /dev/sdb rw\n\
+                     32 22 0:41 / /cvmfs/soft\\040ware rw - fuse cvmfs2 rw\n\
+                     33 22 0:42 / /cvmfs/soft\\040ware rw - fuse.cvmfs2 cvmfs2 rw\n";
+        for (path, expected) in [
+            ("/usr/bin/conda", false),
+            ("/apps/spack/bin/spack", true),
+            ("/apps/local/spack", false),
+            ("/applications", false),
+            ("/cvmfs/soft ware/gcc", true),
+        ] {
+            assert_eq!(is_shared(table, Path::new(path)), expected, "{path}");
+        }
+        assert!(!is_shared("", Path::new("/apps")));
+        assert!(!is_shared("damaged - \n - nfs4", Path::new("/apps")));
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::Runtime;
+use protocol::facts::{Runtime, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -239,6 +239,15 @@ impl Provider for Mpi {
 
     async fn metadata(&self, deadline: Instant) -> Result<Value, ProviderError> {
         Ok(self.ask(deadline).await?.value)
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        let program = self
+            .host
+            .find(&[self.kind.questions[0].0], deadline)
+            .await
+            .map(|found| found.map(|(_, program)| program));
+        self.host.scope_of_program(program, deadline).await
     }
 
     fn tools(&self) -> Vec<ProviderTool> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use protocol::call::Call;
-use protocol::facts::Package;
+use protocol::facts::{Package, Scope};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -70,6 +70,11 @@ pub trait PackageSource: Lister<List: AsRef<[Installed]>> {
 
     /// What never changes.
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value;
+
+    /// What the packages are there for, where this machine is none of the site's nodes.
+    async fn scope(&self, _deadline: Instant) -> Scope {
+        Scope::Host
+    }
 
     /// Whether a package of the first name is meant by the second.
     fn is_called(&self, name: &str, wanted: &str) -> bool;
@@ -158,6 +163,10 @@ impl<S: PackageSource> Provider for Packages<S> {
         self.listing.start();
         let program = self.source().needed_program(deadline).await?;
         Ok(self.source().metadata(&program, deadline).await)
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        self.source().scope(deadline).await
     }
 
     fn tools(&self) -> Vec<ProviderTool> {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use protocol::facts::Scope;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -77,6 +78,10 @@ impl PackageSource for Python {
 
     async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
         Ok(self.host.find(&["python3"], deadline).await?.map(|(_, program)| program))
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        self.host.scope_of_program(self.program(deadline).await, deadline).await
     }
 
     async fn metadata(&self, program: &Path, _deadline: Instant) -> Value {

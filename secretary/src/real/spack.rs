@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use protocol::facts::Scope;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -202,6 +203,10 @@ impl PackageSource for Find {
 
     async fn program(&self, deadline: Instant) -> Result<Option<PathBuf>, ProviderError> {
         self.spack.program(deadline).await
+    }
+
+    async fn scope(&self, deadline: Instant) -> Scope {
+        self.spack.host.scope_of_program(self.program(deadline).await, deadline).await
     }
 
     async fn metadata(&self, program: &Path, deadline: Instant) -> Value {

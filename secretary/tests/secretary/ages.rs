@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use protocol::facts::Scope;
 use secretary::detection::Detection;
 use secretary::provider::{Category, Provider, ProviderError};
 use secretary::providers::Providers;
@@ -72,6 +73,7 @@ async fn a_proposal_states_how_old_its_evidence_is() {
         category: Category::Software,
         name: "slow".to_owned(),
         present: true,
+        scope: Scope::Host,
         metadata: Value::Null,
         tools: Vec::new(),
         problem: None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::call::Call;
+use protocol::facts::Scope;
 use protocol::proposal::Verdict;
 use secretary::detection::Detection;
 use secretary::program::SearchPath;
@@ -89,6 +90,7 @@ fn here(provider: Arc<dyn Provider>) -> (Arc<dyn Provider>, Detection) {
         category: provider.category(),
         name: provider.name().to_owned(),
         present: true,
+        scope: Scope::Host,
         metadata: Value::Null,
         tools: Vec::new(),
         problem: None,
@@ -142,7 +144,7 @@ async fn a_pipe_in_the_place_of_a_file_does_not_hang_the_secretary() {
         let found = providers.investigate(&call(requirement(json!({}))), &[], within(1.0)).await;
         assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
         // A node whose memory nobody knows is not a node with none.
-        assert_eq!(found.facts.compute, None);
+        assert_eq!(found.facts.compute.unwrap().groups[0].memory_gib_per_node, None);
         assert!(found.facts.storage.is_some());
         assert!(found.facts.provenance["memory"].problem.is_some());
     }

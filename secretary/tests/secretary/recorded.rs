@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use protocol::facts::{Allocation, FlagKind, Scope};
+use protocol::facts::{Allocation, FileSystem, FlagKind, Scope};
 use protocol::ids::ProposalId;
 use protocol::units::{GiB, Number};
 use secretary::provider::Category;
@@ -12,7 +12,7 @@ use secretary::real::links::read_links;
 use secretary::real::memory::read_memory;
 use serde_json::json;
 
-use crate::support::{Desk, call, check_names, clock, recorded, requirement, tree, within};
+use crate::support::{Desk, FourNodes, call, check_names, clock, recorded, requirement, tree, within};
 
 #[test]
 fn a_node_with_two_sockets() {
@@ -81,7 +81,8 @@ async fn the_facts_of_a_machine_that_is_its_own_site() {
     })));
     let found = providers.investigate(&call, &[], within(20.0)).await;
     let facts = &found.facts;
-    assert_eq!(facts.scope, Scope::Site);
+    assert!(facts.host.is_empty());
+    assert!(facts.provenance.values().all(|provenance| provenance.scope == Scope::Site));
     let group = &facts.compute.as_ref().unwrap().groups[0];
     assert_eq!((group.nodes, group.nodes_free), (1, Some(0)));
     assert_eq!((group.cores_per_node, group.cores_free), (4, Some(3)));
@@ -140,6 +141,56 @@ async fn the_facts_of_a_machine_that_is_its_own_site() {
         ]
     );
     assert_eq!(found.calls[4].args, json!({"nodes": 0, "cores": 4, "gpus": 1}));
+}
+
+#[tokio::test]
+async fn what_a_login_node_has_is_not_what_the_nodes_have() {
+    let asked = requirement(json!({
+        "compute": {"nodes": 2}, "network": ["infiniband"], "storage": [{"kind": "lustre"}], "mpi": true,
+    }));
+    let look = async |has_this_machine| {
+        let manager = Arc::new(FourNodes { has_this_machine });
+        let providers = Providers::real(&recorded("two-sockets"), Some(manager), clock()).await;
+        providers.investigate(&call(asked.clone()), &[], within(20.0)).await.facts
+    };
+    let facts = look(false).await;
+    let reasons = matching::unmet::unmet(&asked, &facts);
+    let said: Vec<&str> = reasons.iter().map(|reason| reason.had.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "network unknown: only the worker's own machine was seen",
+            "mpi unknown: only the worker's own machine was seen",
+        ]
+    );
+    assert_eq!(facts.compute.as_ref().unwrap().groups[0].nodes, 4);
+    let paths = |systems: &Option<Vec<FileSystem>>| -> Vec<String> {
+        systems.iter().flatten().map(|system| system.path.clone()).collect()
+    };
+    // What is reached over a network is there for the nodes, too.
+    assert_eq!(paths(&facts.storage), ["/data sets", "/home", "/scratch", "/sw"]);
+    assert_eq!(paths(&facts.host.storage), ["/"]);
+    assert_eq!((facts.networks, facts.mpi), (None, None));
+    assert_eq!(facts.host.mpi, Some(Vec::new()));
+    let scopes: Vec<(&str, Scope)> =
+        facts.provenance.iter().map(|(name, source)| (name.as_str(), source.scope)).collect();
+    assert!(scopes.contains(&("cpu", Scope::Host)) && scopes.contains(&("slurm", Scope::Site)), "{scopes:?}");
+
+    let facts = look(true).await;
+    let reasons = matching::unmet::unmet(&asked, &facts);
+    assert_eq!(reasons.iter().map(|reason| reason.had.as_str()).collect::<Vec<_>>(), ["none"]);
+    assert!(facts.host.is_empty());
+    assert!(facts.provenance.values().all(|source| source.scope == Scope::Site));
+}
+
+#[tokio::test]
+async fn software_on_a_shared_file_system_is_the_sites() {
+    let host = recorded("two-sockets");
+    for (place, expected) in
+        [("/sw/modules", Scope::Site), ("/usr/bin/conda", Scope::Host), ("/swap/modules", Scope::Host)]
+    {
+        assert_eq!(host.scope_of(vec![place.into()], within(20.0)).await, expected, "{place}");
+    }
 }
 
 #[tokio::test]

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use protocol::call::Call;
 use protocol::clock::FixedClock;
 use protocol::factor::FactorName;
-use protocol::facts::{Allocation, StartEstimate};
+use protocol::facts::{Allocation, NodeGroup, StartEstimate};
 use protocol::ids::{NegotiationId, ProposalId};
 use protocol::requirement::Requirement;
 use protocol::units::{GiB, Seconds, Timestamp};
 use secretary::program::SearchPath;
 use secretary::real::host::{Host, Space, SpaceReader};
 use tokio::time::Instant;
-use workload::read::{Accounting, Capacity, NativeId, QueuedJob, Slots};
+use workload::read::{Accounting, Capacity, Inventory, NativeId, QueuedJob, Slots};
 use workload::{ReadSide, WorkloadError};
 
 pub const EVERY_FACTOR: [FactorName; 8] = [
@@ -109,6 +109,48 @@ impl ReadSide for Desk {
     async fn estimated_start(&self, allocation: &Allocation) -> Result<Option<StartEstimate>, WorkloadError> {
         let wait = if allocation.cores <= 3 { 0 } else { 600 };
         Ok(Some(StartEstimate { p50: Seconds::from(wait), p90: Seconds::from(2 * wait) }))
+    }
+
+    async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {
+        unreachable!("a secretary has no reason to ask for {job}")
+    }
+}
+
+/// The workload manager of four nodes, one of which may be the machine that asks.
+pub struct FourNodes {
+    pub has_this_machine: bool,
+}
+
+#[async_trait]
+impl ReadSide for FourNodes {
+    fn manager(&self) -> &'static str {
+        "slurm"
+    }
+
+    async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
+        let group = NodeGroup {
+            name: "batch".to_owned(),
+            nodes: 4,
+            nodes_free: Some(4),
+            cores_per_node: 16,
+            cores_free: Some(64),
+            ..NodeGroup::default()
+        };
+        let has_this_machine = self.has_this_machine;
+        Ok(Some(Inventory { groups: vec![group], has_this_machine, ..Inventory::default() }))
+    }
+
+    async fn capacity(&self) -> Result<Capacity, WorkloadError> {
+        let all = Slots { cores: 64, memory_gib: None, gpus: 0 };
+        Ok(Capacity { total: all, free: all, running: 0, queued: 0, time_limit: None, accepting: true })
+    }
+
+    async fn queue(&self) -> Result<Vec<QueuedJob>, WorkloadError> {
+        Ok(Vec::new())
+    }
+
+    async fn estimated_start(&self, _: &Allocation) -> Result<Option<StartEstimate>, WorkloadError> {
+        Ok(Some(StartEstimate { p50: Seconds::ZERO, p90: Seconds::ZERO }))
     }
 
     async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {

@@ -53,17 +53,22 @@ impl ReadSide for Cluster {
             nodes_free: Some(self.nodes_free),
             cores_per_node: 8,
             cores_free: Some(8 * self.nodes_free),
-            memory_gib_per_node: GiB::from(32),
+            memory_gib_per_node: Some(GiB::from(32)),
             gpus_free: Some(0),
             ..NodeGroup::default()
         };
         let partition = Partition { name: "day".to_owned(), time_limit: None };
         let version = Some("23.11".to_owned());
-        Ok(Some(Inventory { version, partitions: vec![partition], groups: vec![group], nodes_out: 0 }))
+        Ok(Some(Inventory {
+            version,
+            partitions: vec![partition],
+            groups: vec![group],
+            ..Inventory::default()
+        }))
     }
 
     async fn capacity(&self) -> Result<Capacity, WorkloadError> {
-        let slots = |nodes| Slots { cores: 8 * nodes, memory_gib: GiB::from(32 * nodes), gpus: 0 };
+        let slots = |nodes| Slots { cores: 8 * nodes, memory_gib: Some(GiB::from(32 * nodes)), gpus: 0 };
         Ok(Capacity {
             total: slots(4),
             free: slots(self.nodes_free),

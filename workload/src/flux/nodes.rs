@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields;
+use crate::hostname;
 use crate::read::Slots;
 
 /// The group of nodes of a Flux without named queues.
@@ -65,6 +66,8 @@ struct Execution {
     lite: Vec<Lite>,
     #[serde(default)]
     properties: BTreeMap<String, String>,
+    #[serde(default)]
+    nodelist: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +86,7 @@ struct Children {
 
 /// Cores and GPUs of each rank, and the ranks with each property.
 struct Resources {
+    hosts: Vec<String>,
     ranks: BTreeMap<u32, (u32, u32)>,
     properties: BTreeMap<String, BTreeSet<u32>>,
 }
@@ -102,7 +106,8 @@ fn resources(text: &str) -> Result<Resources, String> {
     }
     let properties = set.execution.properties.iter();
     let properties = properties.map(|(name, ranks)| Ok((name.clone(), ids(ranks)?)));
-    Ok(Resources { ranks, properties: properties.collect::<Result<_, String>>()? })
+    let hosts = set.execution.nodelist;
+    Ok(Resources { hosts, ranks, properties: properties.collect::<Result<_, String>>()? })
 }
 
 /// The ranks that take work: available and online.
@@ -169,6 +174,8 @@ pub(super) struct Listings {
 pub(super) struct Cluster {
     pub(super) queues: Vec<Queue>,
     pub(super) nodes: Vec<Node>,
+    /// Whether the machine that asks is one of the nodes.
+    pub(super) has_this_machine: bool,
 }
 
 impl Cluster {
@@ -201,7 +208,9 @@ impl Cluster {
                 });
             }
         }
-        Ok(Self { queues, nodes })
+        let own = hostname::own();
+        let has_this_machine = all.hosts.iter().any(|list| hostname::is_in(list, &own));
+        Ok(Self { queues, nodes, has_this_machine })
     }
 
     /// The nodes that take work.

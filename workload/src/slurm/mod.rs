@@ -286,6 +286,7 @@ impl ReadSide for SlurmReader {
                 .collect(),
             groups: cluster.groups(),
             nodes_out: u32::try_from(cluster.nodes.len() - cluster.in_service().count()).unwrap_or(u32::MAX),
+            has_this_machine: cluster.has_this_machine(),
         }))
     }
 

@@ -8,6 +8,7 @@ use protocol::facts::NodeGroup;
 use protocol::units::Seconds;
 
 use super::fields::{self, Gpus};
+use crate::hostname;
 use crate::read::Slots;
 
 /// States in which a node takes no new work.
@@ -44,6 +45,8 @@ pub(super) struct Partition {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     pub(super) partitions: Vec<String>,
+    /// Its machine's name.
+    pub(super) host_name: Option<String>,
     pub(super) architecture: Option<String>,
     pub(super) in_service: bool,
     /// Nothing runs on it and nobody has reserved it.
@@ -98,6 +101,7 @@ fn node(record: &BTreeMap<&str, &str>) -> Option<Node> {
             .get("Partitions")
             .map(|list| list.split(',').filter_map(fields::given).map(str::to_owned).collect())
             .unwrap_or_default(),
+        host_name: record.get("NodeHostName").and_then(|value| fields::given(value)).map(str::to_owned),
         architecture: record.get("Arch").and_then(|value| fields::given(value)).map(str::to_owned),
         in_service: !state.contains('*') && !states.iter().any(|state| OUT_OF_SERVICE.contains(state)),
         idle: has("IDLE") && !reserved && !has("COMPLETING"),
@@ -131,6 +135,12 @@ impl Cluster {
         }
         nodes.retain(|node| !node.partitions.is_empty());
         Self { partitions, nodes }
+    }
+
+    /// Whether the machine that asks is one of the nodes.
+    pub(super) fn has_this_machine(&self) -> bool {
+        let own = hostname::own();
+        self.nodes.iter().filter_map(|node| node.host_name.as_ref()).any(|name| hostname::is_in(name, &own))
     }
 
     /// The nodes that take work.
