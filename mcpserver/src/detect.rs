@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use protocol::clock::SystemClock;
+use protocol::clock::{Clock, SystemClock};
 use protocol::facts::Scope;
 use resource_ask::render::Screen;
 use resource_ask::render::grid::{Cell, Column, Grid, Tone};
@@ -17,10 +17,9 @@ use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use serde_json::{Value, json};
 use workload::ReadSide;
-use workload::flux::{FluxOptions, FluxReader};
-use workload::slurm::{SlurmOptions, SlurmReader};
 
 use crate::exit::Failure;
+use crate::managers;
 use crate::site::manager_of_simulated;
 use crate::start::passing_directory;
 
@@ -31,13 +30,11 @@ const SHOWN: usize = 400;
 /// made for it and goes again, with nothing in its queue.
 fn providers_here() -> Result<(Vec<Arc<dyn Provider>>, tempfile::TempDir), Failure> {
     let directory = passing_directory()?;
-    let machine = manager_of_simulated(directory.path(), Arc::new(SystemClock))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let machine = manager_of_simulated(directory.path(), clock.clone())?;
     let manager: Arc<dyn ReadSide> = machine;
     let mut providers = real_providers(&Host::this(), Some(manager));
-    let slurm: Arc<dyn ReadSide> =
-        Arc::new(SlurmReader::new(SlurmOptions::of_process(), Arc::new(SystemClock)));
-    let flux: Arc<dyn ReadSide> = Arc::new(FluxReader::new(FluxOptions::of_process()));
-    for manager in [slurm, flux] {
+    for manager in managers::readers(&clock) {
         providers.push(Arc::new(Machine::new(manager)));
     }
     Ok((providers, directory))

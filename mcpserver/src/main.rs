@@ -15,6 +15,7 @@ mod exit;
 mod job;
 mod listen;
 mod logging;
+mod managers;
 mod member;
 mod plan;
 mod routes;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use archetypes::{Archetype, Fault};
 use protocol::clock::Clock;
-use protocol::facts::Prices;
+use protocol::facts::{Prices, Scope};
 use protocol::ids::WorkerId;
 use secretary::Providers;
 use secretary::detection::Detection;
@@ -15,18 +15,22 @@ use secretary::provider::Provider;
 use secretary::providers::{detect, real_providers};
 use secretary::real::host::Host;
 use secretary::real::machine::Machine;
+use tokio::time::Instant;
 use worker::{Mock, Site};
-use workload::flux::{Flux, FluxOptions};
 use workload::local::{LocalMachine, LocalOptions};
-use workload::slurm::{Slurm, SlurmOptions};
 use workload::{ReadSide, SubmitSide};
 
 use crate::arguments::Manager;
 use crate::exit::Failure;
+use crate::managers::of_site;
 use crate::say;
+use crate::start::own_program;
 
 /// How long the processes of simulated sites may take to end, when their agent ends.
 const SIMULATED_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a trial of this program on a node may take, its wait included.
+const TRIAL_TIME: Duration = Duration::from_secs(15);
 
 /// The largest file with prices that is read.
 const PRICES_LIMIT: u64 = 64 * 1024;
@@ -57,7 +61,7 @@ pub async fn real(
     clock: Arc<dyn Clock>,
 ) -> Result<(Site, Option<Arc<LocalMachine>>), Failure> {
     let mut detected = detect(real_providers(&Host::this(), None)).await;
-    let (runs, machine): (Arc<dyn SubmitSide>, _) = match of_site(directory, manager, clock.clone()).await? {
+    let (runs, machine): (Arc<dyn SubmitSide>, _) = match of_site(directory, manager, &clock).await? {
         Some(manager) => (manager, None),
         None => {
             let machine = local(directory, gpus(&detected), clock.clone())?;
@@ -66,45 +70,38 @@ pub async fn real(
     };
     let look: Arc<dyn Provider> = Arc::new(Machine::new(runs.clone() as Arc<dyn ReadSide>));
     detected.extend(detect(vec![look]).await);
-    Ok((Site { providers: Providers::of(detected, clock), manager: runs, prices, mock: None }, machine))
+    let has_program = nodes_have_program(&*runs, directory, &*clock).await?;
+    let providers = Providers::of(detected, clock);
+    Ok((Site { providers, manager: runs, has_program, prices, mock: None }, machine))
 }
 
-/// The site's workload manager, where one is wanted and answers. Slurm comes first: where both are, Flux is
-/// what somebody runs within a job of Slurm.
-async fn of_site(
+/// Whether the nodes of a manager have this program: they do when this machine is one of them, when it
+/// and the jobs' directories lie on a file system that they share, and else when a trial of it runs.
+async fn nodes_have_program(
+    manager: &dyn SubmitSide,
     directory: &Path,
-    manager: Manager,
-    clock: Arc<dyn Clock>,
-) -> Result<Option<Arc<dyn SubmitSide>>, Failure> {
-    let (slurm, flux) = (SlurmOptions::of_process(), FluxOptions::of_process());
-    let auto = manager == Manager::Auto;
-    let mut found = None;
-    if manager == Manager::Slurm || auto && slurm.is_installed() {
-        let slurm: Arc<dyn SubmitSide> =
-            Arc::new(Slurm::open(slurm, directory.join("slurm"), clock.clone())?);
-        found = answering(slurm, "Slurm", auto).await?;
+    clock: &dyn Clock,
+) -> Result<bool, Failure> {
+    let inventory = manager.inventory().await.unwrap_or_default();
+    if inventory.is_none_or(|inventory| inventory.has_this_machine) {
+        return Ok(true);
     }
-    if manager == Manager::Flux || auto && found.is_none() && flux.is_installed() {
-        let flux: Arc<dyn SubmitSide> = Arc::new(Flux::open(flux, directory.join("flux"), clock)?);
-        found = answering(flux, "Flux", auto).await?;
+    let program = own_program()?;
+    let (host, deadline) = (Host::this(), Instant::now() + TRIAL_TIME);
+    let is_shared = async |path: &Path| host.scope_of(vec![path.to_owned()], deadline).await == Scope::Site;
+    if is_shared(&program).await && is_shared(directory).await {
+        return Ok(true);
     }
-    Ok(found)
-}
-
-/// A manager, if it answers. One that was found and not asked for may be silent.
-async fn answering(
-    manager: Arc<dyn SubmitSide>,
-    name: &str,
-    found: bool,
-) -> Result<Option<Arc<dyn SubmitSide>>, Failure> {
-    match manager.capacity().await {
-        Ok(_) => Ok(Some(manager)),
-        Err(error) if !found => Err(error.into()),
-        Err(error) => {
-            say(&format!("warning: {name} is here and does not answer, so it runs no work: {error}"));
-            Ok(None)
-        }
-    }
+    let jobs = directory.join("jobs");
+    let Some(problem) = worker::reach::trial(manager, &program, &jobs, clock.now(), deadline).await else {
+        return Ok(true);
+    };
+    let (program, directory) = (program.display(), directory.display());
+    say(&format!(
+        "warning: the nodes cannot run {program} in {directory} ({problem}), so only commands are taken; \
+         put both where this machine and the nodes see them"
+    ));
+    Ok(false)
 }
 
 /// This machine as a manager of its own.
@@ -142,7 +139,13 @@ pub fn simulated(
         time_scale: recipe.time_scale,
         exec: recipe.exec,
     };
-    Site { providers: Providers::mock(site, clock), manager, prices: None, mock: Some(mock) }
+    Site {
+        providers: Providers::mock(site, clock),
+        manager,
+        has_program: true,
+        prices: None,
+        mock: Some(mock),
+    }
 }
 
 /// Reads what computing costs.

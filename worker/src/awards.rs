@@ -76,7 +76,7 @@ impl Worker {
             _ => {}
         }
         let kind = award.job.kind();
-        if !crate::site::Site::job_kinds().contains(&kind) {
+        if !self.site().job_kinds().contains(&kind) {
             let message = format!("this worker does not run {kind} jobs");
             return Err(ErrorBody::new(ErrorCode::JobKindUnsupported, message));
         }

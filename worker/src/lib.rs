@@ -19,6 +19,7 @@ pub mod misbehave;
 mod offers;
 mod outputs;
 mod plain;
+pub mod reach;
 mod report;
 mod runner;
 mod simulated;

@@ -1,5 +1,6 @@
 //! What a worker stands for: this machine with its workload manager, or a simulated cluster.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use archetypes::Fault;
@@ -16,6 +17,8 @@ pub struct Site {
     pub providers: Providers,
     /// What runs work on it; for a simulated site, what runs the built-in kinds, which really compute.
     pub manager: Arc<dyn SubmitSide>,
+    /// Whether what runs work has this program, which is what the built-in kinds of job are.
+    pub has_program: bool,
     /// What computing costs here; a simulated site has its own prices.
     pub prices: Option<Prices>,
     /// How it is simulated; none for a real site.
@@ -53,8 +56,12 @@ impl Site {
 
     /// The kinds of job that run here.
     #[must_use]
-    pub fn job_kinds() -> [JobKind; 2] {
-        [JobKind::Command, JobKind::Backtest]
+    pub fn job_kinds(&self) -> BTreeSet<JobKind> {
+        if self.has_program {
+            [JobKind::Command, JobKind::Backtest].into()
+        } else {
+            [JobKind::Command].into()
+        }
     }
 
     /// What the site reports when it joins.
@@ -69,7 +76,7 @@ impl Site {
                 None => "standalone".to_owned(),
             }),
             mock: mock.map(|mock| mock.site.identity()),
-            job_kinds: Self::job_kinds().into(),
+            job_kinds: self.job_kinds(),
             workload: self.providers.workload().map(str::to_owned),
             has_secretary: true,
             providers: self.providers.metadata(),

@@ -138,6 +138,7 @@ async fn worker(cluster: Cluster, directory: &Path) -> Worker {
         site: Site {
             providers: Providers::of(detected, clock.clone()),
             manager: cluster,
+            has_program: true,
             prices: Some(Prices { node_hour_usd: Some(Usd::from(3)), ..Prices::default() }),
             mock: None,
         },

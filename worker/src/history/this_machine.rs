@@ -36,6 +36,7 @@ async fn worker(directory: &Path) -> (Worker, Arc<LocalMachine>) {
         site: Site {
             providers: Providers::of(detect(providers).await, clock.clone()),
             manager: local.clone(),
+            has_program: true,
             prices: None,
             mock: None,
         },
