@@ -17,7 +17,7 @@ use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use worker::{Mock, Site};
 use workload::flux::{Flux, FluxOptions};
-use workload::local::{LocalMachine, LocalOptions};
+use workload::local::{GpuDevice, GpuVendor, LocalMachine, LocalOptions};
 use workload::slurm::{Slurm, SlurmOptions};
 use workload::{ReadSide, SubmitSide};
 
@@ -108,16 +108,25 @@ async fn answering(
 }
 
 /// This machine as a manager of its own.
-fn local(directory: &Path, gpus: u32, clock: Arc<dyn Clock>) -> Result<Arc<LocalMachine>, Failure> {
+fn local(
+    directory: &Path,
+    gpus: Vec<GpuDevice>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<LocalMachine>, Failure> {
     let mut options = LocalOptions::whole_machine(directory.join("machine"));
-    options.slots.gpus = gpus;
+    options.gpus = gpus;
     Ok(Arc::new(LocalMachine::open(options, clock)?))
 }
 
-/// GPUs that jobs may be given: as many as this process may use.
-fn gpus(detected: &[(Arc<dyn Provider>, Detection)]) -> u32 {
-    let lists = detected.iter().filter_map(|(_, found)| found.metadata.get("gpus")?.as_array());
-    u32::try_from(lists.map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
+/// GPUs that jobs may be given, those that this process may use, by their place in the vendor's list.
+fn gpus(detected: &[(Arc<dyn Provider>, Detection)]) -> Vec<GpuDevice> {
+    let vendors = [("nvidia-gpu", GpuVendor::Nvidia), ("amd-gpu", GpuVendor::Amd)];
+    let of = |(name, vendor)| {
+        let lists = detected.iter().filter(move |(provider, _)| provider.name() == name);
+        let gpus = lists.filter_map(|(_, found)| found.metadata.get("gpus")?.as_array()).flatten();
+        gpus.enumerate().map(move |(place, _)| GpuDevice { id: place.to_string(), vendor })
+    };
+    vendors.into_iter().flat_map(of).collect()
 }
 
 /// What computes for simulated sites.

@@ -10,7 +10,9 @@ use protocol::error::{ErrorBody, ErrorCode};
 
 use super::{Command, FIRST_SAMPLE, Live, RETRY, Supervisor, duration};
 use crate::error::WorkloadError;
-use crate::local::journal::{Phase, Step};
+use crate::local::cgroup::Limits;
+use crate::local::gpus::{self, GpuDevice, Written};
+use crate::local::journal::{Given, Job, Phase, Step};
 use crate::local::process::{self, Launch, ProcessIdentity};
 use crate::local::{LOG_NAME, METRICS_NAME, bytes};
 use crate::read::{NativeId, RunState};
@@ -20,10 +22,15 @@ impl Supervisor {
     pub(super) fn start_what_fits(&mut self) {
         while self.close_by.is_none()
             && self.retry_at.is_none()
+            && self.knows_busy()
             && let Some((native, placed)) = self.schedule.next()
         {
             // Unless "starting" is on disk, a crash could make the job run twice.
-            let record = self.record(&native, Step::Starting { gpus: placed.gpus.clone() });
+            let given = Given {
+                gpus: placed.gpus.iter().cloned().map(Written::Device).collect(),
+                cgroup: self.cgroups.as_ref().map(|cgroups| cgroups.of_job(&native)),
+            };
+            let record = self.record(&native, Step::Starting(given));
             if let Err(error) = self.flush().and_then(|()| self.journal.append(&record)) {
                 tracing::error!(%error, job = %native, "cannot start a job before its journal is written");
                 self.retry_at = Some(Instant::now() + RETRY);
@@ -41,7 +48,7 @@ impl Supervisor {
     }
 
     pub(super) fn start(&mut self, native: &NativeId) -> Result<(), WorkloadError> {
-        let Some(Phase::Starting { request, gpus }) = self.jobs.get(native).map(|job| job.phase.clone())
+        let Some(Phase::Starting { request, given }) = self.jobs.get(native).map(|job| job.phase.clone())
         else {
             return Ok(());
         };
@@ -50,6 +57,16 @@ impl Supervisor {
         })?;
         let log_path = request.directory.join(LOG_NAME);
         let log = process::open_log(&log_path).map_err(WorkloadError::io("cannot open", &log_path))?;
+        let doors = match &given.cgroup {
+            Some(cgroup) => {
+                let io = WorkloadError::io("cannot make the cgroup", cgroup.directory());
+                cgroup.make(&self.limits(&request)).map_err(io)?;
+                cgroup.doors()
+            }
+            None => Vec::new(),
+        };
+        let gpus: Vec<GpuDevice> =
+            given.gpus.iter().filter_map(|written| written.device(&self.options.gpus)).collect();
         let child = process::launch(&Launch {
             program: &program,
             arguments: request.argv.get(1..).unwrap_or_default(),
@@ -57,6 +74,7 @@ impl Supervisor {
             directory: &request.directory,
             log: &log,
             record: &self.exit_record(native),
+            doors: &doors,
         })
         .map_err(WorkloadError::io("cannot run", &program))?;
         let pid = process::pid_of(&child).as_raw();
@@ -105,6 +123,7 @@ impl Supervisor {
         let limit_at = self.limit_of(request).and_then(|limit| started.checked_add(duration(limit)));
         let live = Live {
             process,
+            cgroup: self.jobs.get(native).and_then(Job::given).and_then(|given| given.cgroup.clone()),
             log,
             adopted,
             stop: None,
@@ -124,17 +143,27 @@ impl Supervisor {
         process::find_program(request.argv.first()?, path.map_or("", String::as_str), &request.directory)
     }
 
-    pub(super) fn environment(&self, request: &SubmitRequest, gpus: &[u32]) -> BTreeMap<String, String> {
-        let mut environment = self.options.environment.clone();
-        if self.schedule.total().gpus > 0 {
-            // Empty hides every GPU from a job that asked for none.
-            let list = gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-            environment.insert("CUDA_VISIBLE_DEVICES".to_owned(), list);
+    fn limits(&self, request: &SubmitRequest) -> Limits {
+        let takes = self.schedule.takes(&request.allocation, request.memory_limit);
+        Limits {
+            memory_bytes: request.memory_limit.map(bytes),
+            processes: self.options.process_limit,
+            cores: takes.map_or(1, |takes| takes.cores),
         }
+    }
+
+    pub(super) fn environment(
+        &self,
+        request: &SubmitRequest,
+        devices: &[GpuDevice],
+    ) -> BTreeMap<String, String> {
+        let mut environment = self.options.environment.clone();
         if let Ok(takes) = self.schedule.takes(&request.allocation, request.memory_limit) {
             environment.insert("OMP_NUM_THREADS".to_owned(), takes.cores.to_string());
         }
         environment.extend(request.environment.clone());
+        // Behind what the job says: it cannot choose the devices of another one.
+        environment.extend(gpus::variables(devices));
         environment.insert("PARLEY_JOB_ID".to_owned(), request.job_id.to_string());
         environment.insert("PARLEY_ATTEMPT".to_owned(), request.attempt.to_string());
         let metrics = request.directory.join(METRICS_NAME);
