@@ -101,6 +101,19 @@ pub(super) fn has_shell() -> bool {
     Path::new(SHELL).exists()
 }
 
+/// Tries the files of a cgroup with a process that enters it, as a job does, and ends.
+pub(super) fn try_doors(doors: &[PathBuf]) -> io::Result<()> {
+    let script = r#"for door; do echo 0 >"$door" || exit 1; done"#;
+    let mut command = Command::new(SHELL);
+    command.args(["-c", script, "parley-trial"]).args(doors).env_clear().env("LC_ALL", "C");
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("no process can enter: {}", said.trim())))
+}
+
 /// Starts a process in a group of its own, with nothing of the agent's but the given environment.
 pub(super) fn launch(launch: &Launch<'_>) -> io::Result<Child> {
     let mut command = if has_shell() {

@@ -86,11 +86,12 @@ fn end_of_runaway(setting: &Setting, machine: &LocalMachine, job: &str) {
 async fn a_job_that_takes_more_than_its_memory_ends_alone() {
     let setting = Setting::new();
     let machine = setting.open();
-    let neighbour = setting.script("neighbour", "echo up; while [ ! -e go ]; do sleep 0.02; done; echo done");
+    let neighbour =
+        setting.script("neighbour-of-greedy", "echo up; while [ ! -e go ]; do sleep 0.02; done; echo done");
     let go = neighbour.directory.join("go");
     let neighbour = machine.submit(neighbour).await.unwrap();
     wait_for_text(&machine.log_path(&neighbour).await.unwrap(), "up").await;
-    let mut greedy = setting.script("greedy", GREEDY);
+    let mut greedy = setting.script("greedy-alone", GREEDY);
     greedy.memory_limit = Some(limit());
     let greedy = machine.submit(greedy).await.unwrap();
     let status = wait_for(&machine, &greedy, RunState::Failed).await;
@@ -102,7 +103,7 @@ async fn a_job_that_takes_more_than_its_memory_ends_alone() {
     if has_cgroups(&machine) {
         assert!(peak <= limit().get(), "{peak} was held");
     }
-    assert_eq!(processes_of("greedy"), Vec::<String>::new());
+    assert_eq!(processes_of("greedy-alone"), Vec::<String>::new());
     assert_eq!(status_of(&machine, &neighbour).await.state(), RunState::Running);
     std::fs::write(go, "").unwrap();
     wait_for(&machine, &neighbour, RunState::Completed).await;
@@ -113,8 +114,8 @@ async fn a_job_that_takes_more_than_its_memory_ends_alone() {
 async fn the_memory_of_an_adopted_job_is_held_too() {
     let setting = Setting::new();
     let machine = setting.open();
-    let mut request =
-        setting.script("adopted", &format!("echo up; while [ ! -e go ]; do sleep 0.02; done; {GREEDY}"));
+    let mut request = setting
+        .script("greedy-adopted", &format!("echo up; while [ ! -e go ]; do sleep 0.02; done; {GREEDY}"));
     request.memory_limit = Some(limit());
     let go = request.directory.join("go");
     let job = machine.submit(request).await.unwrap();
@@ -124,7 +125,7 @@ async fn the_memory_of_an_adopted_job_is_held_too() {
     std::fs::write(go, "").unwrap();
     let status = wait_for(&machine, &job, RunState::Failed).await;
     assert!(status.error.unwrap().message.contains("more than its memory of"));
-    assert_eq!(processes_of("adopted"), Vec::<String>::new());
+    assert_eq!(processes_of("greedy-adopted"), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -133,7 +134,7 @@ async fn memory_that_ran_out_while_nobody_watched_is_told() {
     let machine = setting.open();
     // The job itself is content: only the kernel knows.
     let script = "echo up; while [ ! -e go ]; do sleep 0.02; done; head -c 2000000000 /dev/zero | tail -n 1 | wc -c; exit 0";
-    let mut request = setting.script("unwatched", script);
+    let mut request = setting.script("greedy-unwatched", script);
     request.memory_limit = Some(limit());
     let go = request.directory.join("go");
     let job = machine.submit(request).await.unwrap();
@@ -142,7 +143,7 @@ async fn memory_that_ran_out_while_nobody_watched_is_told() {
     machine.detach().await;
     std::fs::write(go, "").unwrap();
     let start = Instant::now();
-    while !processes_of("unwatched").is_empty() {
+    while !processes_of("greedy-unwatched").is_empty() {
         assert!(start.elapsed() < Duration::from_secs(30), "it never ended");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -160,21 +161,21 @@ async fn memory_that_ran_out_while_nobody_watched_is_told() {
 async fn what_left_its_group_and_its_environment_goes_with_the_job() {
     let setting = Setting::new();
     let machine = setting.open();
-    let cancelled = machine.submit(with_runaway(&setting, "cancelled", "sleep 300")).await.unwrap();
+    let cancelled = machine.submit(with_runaway(&setting, "runaway-cancelled", "sleep 300")).await.unwrap();
     wait_for_text(&machine.log_path(&cancelled).await.unwrap(), "ready").await;
     machine.cancel(&cancelled).await.unwrap();
     wait_for(&machine, &cancelled, RunState::Cancelled).await;
-    end_of_runaway(&setting, &machine, "cancelled");
+    end_of_runaway(&setting, &machine, "runaway-cancelled");
 
-    let mut request = with_runaway(&setting, "limited", "trap '' TERM; while :; do sleep 0.05; done");
+    let mut request = with_runaway(&setting, "runaway-limited", "trap '' TERM; while :; do sleep 0.05; done");
     request.time_limit = seconds(1.5);
     let limited = machine.submit(request).await.unwrap();
     wait_for(&machine, &limited, RunState::TimedOut).await;
-    end_of_runaway(&setting, &machine, "limited");
+    end_of_runaway(&setting, &machine, "runaway-limited");
 
-    let ended = machine.submit(with_runaway(&setting, "ended", "exit 0")).await.unwrap();
+    let ended = machine.submit(with_runaway(&setting, "runaway-ended", "exit 0")).await.unwrap();
     wait_for(&machine, &ended, RunState::Completed).await;
-    end_of_runaway(&setting, &machine, "ended");
+    end_of_runaway(&setting, &machine, "runaway-ended");
 }
 
 #[tokio::test]
@@ -183,29 +184,30 @@ async fn a_flood_of_processes_is_held() {
     let options = LocalOptions { process_limit: 12, ..setting.options() };
     let machine = LocalMachine::open(options, Arc::new(SystemClock)).unwrap();
     let script = "i=0; while [ $i -lt 40 ]; do sleep 300 & i=$((i + 1)); done; echo all";
-    let job = machine.submit(setting.script("bomb", script)).await.unwrap();
+    let job = machine.submit(setting.script("fork-bomb", script)).await.unwrap();
     if has_cgroups(&machine) && machine.containment().to_string().contains("pids") {
         wait_for(&machine, &job, RunState::Failed).await;
         assert!(log_of(&machine, &job).await.to_lowercase().contains("fork"));
     } else {
         wait_for(&machine, &job, RunState::Completed).await;
     }
-    assert_eq!(processes_of("bomb"), Vec::<String>::new());
+    assert_eq!(processes_of("fork-bomb"), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_job_is_in_its_cgroup_from_its_first_moment_and_the_cgroup_goes_with_it() {
     let setting = Setting::new();
     let machine = setting.open();
-    let mut request = setting.request("member", &["sh", "-c", "cat /proc/self/cgroup; echo read; sleep 300"]);
+    let mut request =
+        setting.request("cgroup-member", &["sh", "-c", "cat /proc/self/cgroup; echo read; sleep 300"]);
     request.memory_limit = Some(limit());
     let job = machine.submit(request).await.unwrap();
     wait_for_text(&machine.log_path(&job).await.unwrap(), "read").await;
     let at_first = log_of(&machine, &job).await;
-    let now: Vec<Vec<PathBuf>> = processes_of("member").iter().map(|pid| cgroups_of(pid)).collect();
+    let now: Vec<Vec<PathBuf>> = processes_of("cgroup-member").iter().map(|pid| cgroups_of(pid)).collect();
     let cgroups = now.concat();
     if has_cgroups(&machine) {
-        assert!(at_first.contains("-member.1\n"), "{at_first}");
+        assert!(at_first.contains("-cgroup-member.1\n"), "{at_first}");
         let of_memory =
             |name: &str| cgroups.iter().find_map(|path| std::fs::read_to_string(path.join(name)).ok());
         let held = of_memory("memory.max").or_else(|| of_memory("memory.limit_in_bytes")).unwrap();
@@ -229,14 +231,14 @@ async fn a_job_is_in_its_cgroup_from_its_first_moment_and_the_cgroup_goes_with_i
 async fn empty_cgroups_of_this_worker_are_removed_at_start_and_no_others() {
     let setting = Setting::new();
     let machine = setting.open();
-    let job = machine.submit(setting.script("running", "echo up; sleep 300")).await.unwrap();
+    let job = machine.submit(setting.script("beside-strays", "echo up; sleep 300")).await.unwrap();
     wait_for_text(&machine.log_path(&job).await.unwrap(), "up").await;
-    let cgroups = cgroups_of(&processes_of("running")[0]);
+    let cgroups = cgroups_of(&processes_of("beside-strays")[0]);
     let contained = has_cgroups(&machine);
     machine.detach().await;
     let beside = |path: &PathBuf, name: &str| path.with_file_name(name);
     let own_name = cgroups.first().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
-    let stray_name = own_name.unwrap_or_default().replace("running.1", "stray.1");
+    let stray_name = own_name.unwrap_or_default().replace("beside-strays.1", "stray.1");
     // A worker on another state directory, which began a job and did not come to put it there.
     let foreign_name = format!("parley-0123456789ab-{}.1", std::process::id());
     let strays: Vec<PathBuf> = cgroups.iter().map(|path| beside(path, &stray_name)).collect();
@@ -265,7 +267,7 @@ async fn without_cgroups_jobs_run_and_it_is_told_why() {
         let machine = LocalMachine::open(options, Arc::new(SystemClock)).unwrap();
         let told = machine.containment().to_string();
         assert!(!has_cgroups(&machine) && told.contains(reason), "{told}");
-        let name = if told.contains("options") { "off" } else { "nowhere" };
+        let name = if told.contains("options") { "cgroups-off" } else { "cgroups-nowhere" };
         let job = machine
             .submit(setting.script(name, "cat /proc/self/cgroup; sleep 300 & echo fine"))
             .await
@@ -284,14 +286,14 @@ async fn without_cgroups_jobs_run_and_it_is_told_why() {
 async fn a_jobs_variables_act_on_its_own_program_only() {
     let setting = Setting::new();
     let machine = setting.open();
-    let mut request = setting.request("preload", &["true"]);
+    let mut request = setting.request("names-preload", &["true"]);
     request.environment.insert("LD_PRELOAD".to_owned(), "/no/such library.so".to_owned());
     let job = machine.submit(request).await.unwrap();
     wait_for(&machine, &job, RunState::Completed).await;
     // The loader complains for every program that is started with it.
     let log = log_of(&machine, &job).await;
     assert_eq!(log.matches("/no/such").count(), 1, "{log}");
-    let mut request = setting.request("names", &["env"]);
+    let mut request = setting.request("names-env", &["env"]);
     for name in ["record", "doors", "code", "with.dot", "BASH_FUNC_echo%%", "ENV", "PS4"] {
         request.environment.insert(name.to_owned(), format!("() {{ {name}; }}"));
     }

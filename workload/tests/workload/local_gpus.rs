@@ -46,12 +46,12 @@ async fn every_job_gets_devices_of_its_own() {
     let amd = |id: &str| GpuDevice { id: id.to_owned(), vendor: GpuVendor::Amd };
     let machine = open(options(&setting, vec![nvidia("GPU-a"), amd("0"), amd("1")]));
     assert_eq!(machine.capacity().await.unwrap().total.gpus, 3, "the devices count, not the slots");
-    let one = sees(&machine, job(&setting, "gpu-1", 1), "cuda:GPU-a rocm:").await;
+    let one = sees(&machine, job(&setting, "own-gpu-1", 1), "cuda:GPU-a rocm:").await;
     // CUDA's variable stays as it is: programs built for ROCm read it too.
-    sees(&machine, job(&setting, "gpu-2", 2), "cuda:unset rocm:0,1").await;
-    sees(&machine, job(&setting, "gpu-none", 0), "cuda: rocm:").await;
+    sees(&machine, job(&setting, "own-gpu-2", 2), "cuda:unset rocm:0,1").await;
+    sees(&machine, job(&setting, "own-gpu-none", 0), "cuda: rocm:").await;
     machine.cancel(&one).await.unwrap();
-    let mut greedy = job(&setting, "gpu-3", 1);
+    let mut greedy = job(&setting, "own-gpu-3", 1);
     greedy.environment.insert("CUDA_VISIBLE_DEVICES".to_owned(), "0,1,2".to_owned());
     sees(&machine, greedy, "cuda:GPU-a rocm:").await;
     assert_eq!(machine.capacity().await.unwrap().free.gpus, 0);
@@ -61,13 +61,13 @@ async fn every_job_gets_devices_of_its_own() {
 async fn devices_are_kept_over_a_restart() {
     let setting = Setting::new();
     let machine = open(options(&setting, vec![nvidia("GPU-a"), nvidia("GPU-b")]));
-    let kept = sees(&machine, job(&setting, "kept", 1), "cuda:GPU-a rocm:").await;
+    let kept = sees(&machine, job(&setting, "restart-kept", 1), "cuda:GPU-a rocm:").await;
     machine.detach().await;
     // The devices come in another order, as they may after a driver was loaded anew.
     let machine = open(options(&setting, vec![nvidia("GPU-b"), nvidia("GPU-a")]));
     assert_eq!(status_of(&machine, &kept).await.state(), RunState::Running);
-    sees(&machine, job(&setting, "other", 1), "cuda:GPU-b rocm:").await;
-    let third = machine.submit(job(&setting, "third", 1)).await.unwrap();
+    sees(&machine, job(&setting, "restart-other", 1), "cuda:GPU-b rocm:").await;
+    let third = machine.submit(job(&setting, "restart-third", 1)).await.unwrap();
     assert_eq!(status_of(&machine, &third).await.state(), RunState::Queued);
     machine.cancel(&kept).await.unwrap();
     wait_for_text(&machine.log_path(&third).await.unwrap(), "cuda:GPU-a ").await;
@@ -81,13 +81,13 @@ async fn devices_of_somebody_else_are_not_given() {
     let look = BusyGpus::new(move || seen.lock().unwrap().clone());
     let options = options(&setting, vec![nvidia("0"), nvidia("1"), nvidia("2")]);
     let machine = open(LocalOptions { busy_gpus: Some(look), ..options });
-    sees(&machine, job(&setting, "gpu-1", 1), "cuda:1 rocm:").await;
+    sees(&machine, job(&setting, "others-gpu-1", 1), "cuda:1 rocm:").await;
     // Ours is seen on its device as well, and changes nothing.
     busy.lock().unwrap().insert(nvidia("1"));
-    let waits = machine.submit(job(&setting, "gpu-2", 2)).await.unwrap();
+    let waits = machine.submit(job(&setting, "others-gpu-2", 2)).await.unwrap();
     // Nobody knows how long: work without GPUs passes, other work for GPUs does not.
-    let behind = machine.submit(job(&setting, "gpu-3", 1)).await.unwrap();
-    sees(&machine, job(&setting, "no-gpu", 0), "cuda: rocm:").await;
+    let behind = machine.submit(job(&setting, "others-gpu-3", 1)).await.unwrap();
+    sees(&machine, job(&setting, "others-no-gpu", 0), "cuda: rocm:").await;
     for job in [&waits, &behind] {
         assert_eq!(status_of(&machine, job).await.state(), RunState::Queued);
     }
@@ -106,8 +106,8 @@ async fn a_driver_that_hangs_holds_up_nobody_else() {
         BTreeSet::new()
     });
     let machine = open(LocalOptions { busy_gpus: Some(look), ..options(&setting, vec![nvidia("0")]) });
-    sees(&machine, job(&setting, "no-gpu", 0), "cuda: rocm:").await;
-    let waits = machine.submit(job(&setting, "gpu", 1)).await.unwrap();
+    sees(&machine, job(&setting, "hangs-no-gpu", 0), "cuda: rocm:").await;
+    let waits = machine.submit(job(&setting, "hangs-gpu", 1)).await.unwrap();
     assert_eq!(status_of(&machine, &waits).await.state(), RunState::Queued);
     drop(let_go);
     wait_for(&machine, &waits, RunState::Running).await;

@@ -146,10 +146,18 @@ impl Cgroup {
     }
 
     /// The most memory that was in use at any time, the files that the kernel remembered for the job
-    /// included.
+    /// included, if the kernel keeps it.
     pub(in crate::local) fn peak_bytes(&self) -> Option<u64> {
-        let read = |file: &&str| fs::read_to_string(self.memory.join(file)).ok()?.trim().parse().ok();
-        limits::peak_files(self.version).iter().find_map(read)
+        self.figure(limits::peak_file(self.version))
+    }
+
+    /// The memory in use now.
+    pub(in crate::local) fn used_bytes(&self) -> Option<u64> {
+        self.figure(limits::used_file(self.version))
+    }
+
+    fn figure(&self, file: &str) -> Option<u64> {
+        fs::read_to_string(self.memory.join(file)).ok()?.trim().parse().ok()
     }
 
     /// Whether the kernel ended a process of it because memory had run out.
@@ -267,13 +275,15 @@ mod tests {
         let events = "max 3\noom 1\noom_kill 1\n";
         let files = [("memory.peak", "4096\n"), ("memory.current", "1\n"), ("memory.events", events)];
         let full = job(root.path(), &files);
-        assert_eq!((full.peak_bytes(), full.ran_out_of_memory()), (Some(4096), true));
+        assert_eq!((full.peak_bytes(), full.used_bytes()), (Some(4096), Some(1)));
+        assert!(full.ran_out_of_memory());
         let root = tempfile::tempdir().unwrap();
         let old = job(root.path(), &[("memory.current", "17\n"), ("memory.events", "garbage")]);
-        assert_eq!((old.peak_bytes(), old.ran_out_of_memory()), (Some(17), false));
+        assert_eq!((old.peak_bytes(), old.used_bytes()), (None, Some(17)));
+        assert!(!old.ran_out_of_memory());
         let root = tempfile::tempdir().unwrap();
         let nothing = job(root.path(), &[]);
-        assert_eq!((nothing.peak_bytes(), nothing.ran_out_of_memory()), (None, false));
+        assert_eq!((nothing.used_bytes(), nothing.ran_out_of_memory()), (None, false));
     }
 
     #[test]

@@ -83,12 +83,19 @@ pub(super) fn settings(version: Version, limits: &Limits) -> Vec<Setting> {
     settings
 }
 
-/// The files that tell the most memory that was used, best first. On kernels before 5.19, version 2
-/// tells what is used now only.
-pub(super) const fn peak_files(version: Version) -> &'static [&'static str] {
+/// The file that tells the most memory that was in use; version 2 has it since Linux 5.19.
+pub(super) const fn peak_file(version: Version) -> &'static str {
     match version {
-        Version::V1 => &["memory.max_usage_in_bytes"],
-        Version::V2 => &["memory.peak", "memory.current"],
+        Version::V1 => "memory.max_usage_in_bytes",
+        Version::V2 => "memory.peak",
+    }
+}
+
+/// The file that tells the memory in use now.
+pub(super) const fn used_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "memory.usage_in_bytes",
+        Version::V2 => "memory.current",
     }
 }
 

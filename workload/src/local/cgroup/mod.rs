@@ -29,6 +29,7 @@ use serde::Serialize;
 pub(super) use self::directory::Cgroup;
 pub(super) use self::limits::Limits;
 use self::limits::{Controller, Version};
+use super::process;
 use crate::read::NativeId;
 
 /// Where this process goes so that its cgroup may have children with limits.
@@ -153,22 +154,21 @@ fn identity(state_directory: &Path) -> String {
     digest.as_str().trim_start_matches("sha256:").chars().take(12).collect()
 }
 
-/// Makes a cgroup, limits it and removes it. Without memory nothing else is worth it; the other limits
-/// are held where they can be.
+/// Makes a cgroup, limits it, has a process enter it and removes it. Without memory nothing else is worth
+/// it; the other limits are held where they can be.
 fn trial(base: Cgroup, prefix: &str) -> Result<Cgroup, Unavailable> {
     let limits = Limits { memory_bytes: Some(1 << 28), processes: 16, cores: 1 };
-    let name = format!("{prefix}trial");
-    let memory = base.only_memory();
-    let attempt = memory.child(&name);
-    let made = attempt.make(&limits);
-    let removed = attempt.remove();
-    made.and(removed).map_err(Unavailable::denied(memory.directory()))?;
-    let mut usable = memory;
+    let attempt = |parent: &Cgroup| {
+        let child = parent.child(&format!("{prefix}trial"));
+        let entered = child.make(&limits).and_then(|()| process::try_doors(&child.doors()));
+        child.end();
+        child.remove().and(entered)
+    };
+    let mut usable = base.only_memory();
+    attempt(&usable).map_err(Unavailable::denied(usable.directory()))?;
     for controller in base.controllers().into_iter().filter(|other| *other != Controller::Memory) {
         let with = usable.with(controller, &base);
-        let attempt = with.child(&name);
-        let made = attempt.make(&limits);
-        match attempt.remove().and(made) {
+        match attempt(&with) {
             Ok(()) => usable = with,
             Err(error) => {
                 tracing::info!(%error, controller = controller.name(), "jobs are not limited in this")

@@ -154,6 +154,7 @@ impl Supervisor {
             _lock: lock,
         };
         supervisor.recover();
+        supervisor.look_if_stale();
         Ok(supervisor)
     }
 

@@ -1,6 +1,7 @@
 //! Starting what fits: "starting" goes to disk before the process exists, "started" right after.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Child;
@@ -40,8 +41,9 @@ impl Supervisor {
             self.schedule.place(native.clone(), placed);
             if let Err(error) = self.start(&native) {
                 tracing::warn!(%error, job = %native, "cannot start a job");
-                let error =
-                    ErrorBody::new(ErrorCode::JobFailed, format!("cannot start the program: {error}"));
+                let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+                let message = format!("cannot start the program: {error}{cause}");
+                let error = ErrorBody::new(ErrorCode::JobFailed, message);
                 self.end(&native, RunState::Failed, None, None, Some(error));
             }
         }
@@ -121,9 +123,11 @@ impl Supervisor {
         adopted: bool,
     ) {
         let limit_at = self.limit_of(request).and_then(|limit| started.checked_add(duration(limit)));
+        let given = self.jobs.get(native).and_then(Job::given);
         let live = Live {
             process,
-            cgroup: self.jobs.get(native).and_then(Job::given).and_then(|given| given.cgroup.clone()),
+            // One that cannot be seen from here, as from another container, holds nothing for us: sampling does.
+            cgroup: given.and_then(|given| given.cgroup.clone()).filter(|cgroup| cgroup.directory().is_dir()),
             log,
             adopted,
             stop: None,

@@ -63,7 +63,8 @@ impl Supervisor {
         live.sample_gap = (live.sample_gap * 2).min(slowest);
         live.next_sample = now + live.sample_gap;
         if let Some(cgroup) = &live.cgroup {
-            live.peak_bytes = live.peak_bytes.max(cgroup.peak_bytes());
+            let most = cgroup.peak_bytes().or_else(|| cgroup.used_bytes());
+            live.peak_bytes = live.peak_bytes.max(most);
             // The kernel may have ended one process of the job only, and the others go on for nothing.
             if cgroup.ran_out_of_memory() {
                 self.stop(native, StopReason::MemoryLimit);
