@@ -166,6 +166,11 @@ impl Cgroup {
         text.ok().and_then(|text| limits::field(&text, "oom_kill")).is_some_and(|killed| killed > 0)
     }
 
+    /// Whether a job of it that ran out of memory had met this limit; so it is where no peak is known.
+    pub(in crate::local) fn met_limit(&self, limit_bytes: u64) -> bool {
+        self.peak_bytes().is_none_or(|peak| limits::met(limit_bytes, peak))
+    }
+
     /// The processes in it and below it, as far as this process can see them, never itself.
     fn processes(&self) -> Vec<i32> {
         let own = i32::try_from(std::process::id()).unwrap_or(0);

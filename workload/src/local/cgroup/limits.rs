@@ -107,6 +107,13 @@ pub(super) const fn events_file(version: Version) -> &'static str {
     }
 }
 
+/// Whether a job with this limit, out of memory at this peak, met its own limit, and not one above it or
+/// the end of the machine's memory. The kernel hands memory out in portions and so stops a little below.
+pub(super) const fn met(limit_bytes: u64, peak_bytes: u64) -> bool {
+    const PORTION: u64 = 1 << 20;
+    peak_bytes.saturating_add(limit_bytes / 10).saturating_add(PORTION) >= limit_bytes
+}
+
 /// `name number` lines: the number of one name.
 pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
@@ -162,6 +169,11 @@ mod tests {
                 written(version, &free).iter().all(|line| !line.contains("limit") && !line.contains("max=0"))
             );
         }
+    }
+
+    #[test]
+    fn the_jobs_own_limit_is_told_from_others() {
+        assert!(met(1 << 30, 1 << 30) && met(1 << 20, 0) && !met(1 << 30, 1 << 29));
     }
 
     #[test]

@@ -229,7 +229,10 @@ fn enable(base: &Path, controller: Controller) -> Result<(), Unavailable> {
         _ => {}
     }
     // 0 is the process that writes, with all its threads.
-    directory::write(&aside.join("cgroup.procs"), "0").map_err(Unavailable::denied(&aside))?;
+    directory::write(&aside.join("cgroup.procs"), "0").map_err(|error| {
+        let _stays_if_others_are_in_it = fs::remove_dir(&aside);
+        Unavailable::Denied { path: aside.clone(), source: error }
+    })?;
     directory::write(&control, &word).map_err(|error| {
         let back = directory::write(&base.join("cgroup.procs"), "0").and_then(|()| fs::remove_dir(&aside));
         if let Err(error) = back {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use protocol::error::{ErrorBody, ErrorCode};
+use protocol::units::GiB;
 use wait4::Wait4 as _;
 
 use super::watching::bound_log;
@@ -49,10 +50,11 @@ impl Supervisor {
         }
         let Some(live) = self.live.get(native) else { return };
         let (mut stop, seen) = (live.stop, live.peak_bytes);
-        let mut of_cgroup = None;
+        let (mut of_cgroup, mut its_own) = (None, true);
         if let Some(cgroup) = &live.cgroup {
             cgroup.end();
             of_cgroup = cgroup.peak_bytes();
+            its_own = live.memory_limit.is_none_or(|limit| cgroup.met_limit(limit));
             if stop.is_none() && cgroup.ran_out_of_memory() {
                 stop = Some(StopReason::MemoryLimit);
             }
@@ -74,11 +76,12 @@ impl Supervisor {
                 (RunState::TimedOut, Some(ErrorBody::new(ErrorCode::JobTimeout, message)))
             }
             (Some(StopReason::MemoryLimit), _) => {
-                let message = match memory_limit {
+                let message = match memory_limit.filter(|_| its_own) {
                     Some(limit) => {
+                        let limit = GiB::saturating((limit.get() * 1000.0).round() / 1000.0);
                         format!("the job was stopped because it used more than its memory of {limit}")
                     }
-                    // It may have all there is, so there was no more.
+                    // It may have had more, but there was none.
                     None => "the job was stopped because memory had run out".to_owned(),
                 };
                 (RunState::Failed, Some(ErrorBody::new(ErrorCode::JobFailed, message)))
