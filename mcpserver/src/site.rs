@@ -13,11 +13,13 @@ use secretary::Providers;
 use secretary::detection::Detection;
 use secretary::provider::Provider;
 use secretary::providers::{detect, real_providers};
+use secretary::real::gpu::nvml::{NvmlReader, interpret};
+use secretary::real::gpu::{CudaDevice, cuda_devices};
 use secretary::real::host::Host;
 use secretary::real::machine::Machine;
 use tokio::time::Instant;
 use worker::{Mock, Site};
-use workload::local::{LocalMachine, LocalOptions};
+use workload::local::{BusyGpus, GpuDevice, GpuVendor, LocalMachine, LocalOptions};
 use workload::{ReadSide, SubmitSide};
 
 use crate::arguments::Manager;
@@ -64,7 +66,7 @@ pub async fn real(
     let (runs, machine): (Arc<dyn SubmitSide>, _) = match of_site(directory, manager, &clock).await? {
         Some(manager) => (manager, None),
         None => {
-            let machine = local(directory, gpus(&detected), clock.clone())?;
+            let machine = local(directory, &detected, clock.clone())?;
             (machine.clone(), Some(machine))
         }
     };
@@ -104,17 +106,46 @@ async fn nodes_have_program(
     Ok(false)
 }
 
-/// This machine as a manager of its own.
-fn local(directory: &Path, gpus: u32, clock: Arc<dyn Clock>) -> Result<Arc<LocalMachine>, Failure> {
+/// This machine as a manager of its own, with the GPUs that this process may use.
+fn local(
+    directory: &Path,
+    detected: &[(Arc<dyn Provider>, Detection)],
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<LocalMachine>, Failure> {
     let mut options = LocalOptions::whole_machine(directory.join("machine"));
-    options.slots.gpus = gpus;
+    let cards = |name: &str| {
+        let lists = detected.iter().filter(|(provider, _)| provider.name() == name);
+        let lists = lists.filter_map(|(_, found)| found.metadata.get("gpus")?.as_array());
+        lists.map(Vec::len).sum::<usize>()
+    };
+    let driver = Host::this().nvml;
+    let of_cuda = nvidia_devices(&*driver);
+    let nvidia: Vec<String> = match &of_cuda {
+        Some(devices) => devices.iter().map(|device| device.id.clone()).collect(),
+        // The kernel knows of cards that no library tells about.
+        None => (0..cards("nvidia-gpu")).map(|place| place.to_string()).collect(),
+    };
+    let amd = (0..cards("amd-gpu")).map(|place| place.to_string());
+    options.gpus = nvidia
+        .into_iter()
+        .map(|id| GpuDevice { id, vendor: GpuVendor::Nvidia })
+        .chain(amd.map(|id| GpuDevice { id, vendor: GpuVendor::Amd }))
+        .collect();
+    if of_cuda.is_some() {
+        options.busy_gpus = Some(BusyGpus::new(move || {
+            let devices = nvidia_devices(&*driver).unwrap_or_default().into_iter();
+            let busy = devices.filter(|device| device.is_busy == Some(true));
+            busy.map(|device| GpuDevice { id: device.id, vendor: GpuVendor::Nvidia }).collect()
+        }));
+    }
     Ok(Arc::new(LocalMachine::open(options, clock)?))
 }
 
-/// GPUs that jobs may be given: as many as this process may use.
-fn gpus(detected: &[(Arc<dyn Provider>, Detection)]) -> u32 {
-    let lists = detected.iter().filter_map(|(_, found)| found.metadata.get("gpus")?.as_array());
-    u32::try_from(lists.map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX)
+/// The devices that NVIDIA's driver tells of, if it does.
+fn nvidia_devices(driver: &dyn NvmlReader) -> Option<Vec<CudaDevice>> {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let (reading, _problems) = interpret(driver.read().ok()?);
+    Some(cuda_devices(&reading, visible.as_deref()))
 }
 
 /// What computes for simulated sites.

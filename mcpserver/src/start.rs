@@ -199,7 +199,8 @@ async fn prepare(plan: &WorkerPlan) -> Result<Prepared, Failure> {
         }
         (recipe, chosen) => {
             let path = match chosen {
-                Some(path) => path.clone(),
+                // Jobs run in directories of their own, where a relative path would mean another place.
+                Some(path) => std::path::absolute(path).map_err(Failure::file("cannot use", path))?,
                 None => data_dir::of_worker(&plan.id)?,
             };
             let kept = WorkerDirectory::open(path.clone())?;

@@ -171,6 +171,11 @@ pub trait ReadSide: Send + Sync {
     /// The manager's name as it stands in facts (`machine`, `slurm`, `flux`).
     fn manager(&self) -> &'static str;
 
+    /// How jobs are kept within their limits, in words, where that is for us to do.
+    fn held_by(&self) -> Option<String> {
+        None
+    }
+
     /// The nodes of the site; `None` where the manager has just this machine.
     async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
         Ok(None)

@@ -126,6 +126,9 @@ impl Provider for Machine {
     async fn metadata(&self, _deadline: Instant) -> Result<Value, ProviderError> {
         let capacity = self.manager.capacity().await.map_err(|error| self.failed(&error))?;
         let mut metadata = json!({"slots": capacity.total, "time_limit": capacity.time_limit});
+        if let Some(containment) = self.manager.held_by() {
+            metadata["jobs_held_by"] = json!(containment);
+        }
         if let Some(inventory) = self.manager.inventory().await.map_err(|error| self.failed(&error))? {
             metadata["version"] = json!(inventory.version);
             metadata["partitions"] = json!(names(&inventory));

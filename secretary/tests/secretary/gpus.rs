@@ -11,7 +11,7 @@ use secretary::real::gpu::nvml::{
     DeviceAnswer, MemoryAnswer, MigAnswer, NvmlAnswer, NvmlFailure, NvmlReader, ProcessAnswer, Refusal, Said,
     SystemNvml, interpret,
 };
-use secretary::real::gpu::{Gpus, parse_rocm_smi, parts};
+use secretary::real::gpu::{Gpus, cuda_devices, parse_rocm_smi, parts};
 use secretary::real::host::Host;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -139,6 +139,43 @@ fn instances_are_devices_of_their_own_and_no_whole_gpus() {
     let shown: Vec<_> = parts.iter().map(|part| (part.count, part.free, part.model.as_deref())).collect();
     assert_eq!(shown, [(1, Some(1), Some("h100")), (3, Some(2), Some("mig-1g.10gb"))]);
     assert_eq!(parts[1].memory_gib, Some(GiB::from(10)));
+}
+
+#[test]
+fn a_job_gets_devices_by_name_and_only_those_that_this_process_sees() {
+    let named = |uuid: &str, processes| DeviceAnswer { uuid: Ok(uuid.to_owned()), ..h100(H100, processes) };
+    let cut = DeviceAnswer {
+        mig_mode: Ok(true),
+        mig: vec![MigAnswer {
+            name: Ok("NVIDIA H100 80GB HBM3 MIG 1g.10gb".to_owned()),
+            uuid: Ok("MIG-aa".to_owned()),
+            memory: Ok(MemoryAnswer { total: 10 << 30, free: 10 << 30 }),
+            processes: Err(Refusal::NotSupported),
+        }],
+        ..named("GPU-cut", Vec::new())
+    };
+    let unnamed = DeviceAnswer { uuid: Err(Refusal::NotSupported), ..h100(H100, Vec::new()) };
+    let all =
+        vec![Ok(named("GPU-aa", vec![process(1, 1)])), Ok(cut), Ok(unnamed), Ok(named("GPU-bb", Vec::new()))];
+    let (reading, _) = interpret(answer(all));
+    let devices = |visible| -> Vec<(String, Option<bool>)> {
+        cuda_devices(&reading, visible).into_iter().map(|device| (device.id, device.is_busy)).collect()
+    };
+    let device = |id: &str, busy| (id.to_owned(), busy);
+    let (first, part) = (device("GPU-aa", Some(true)), device("MIG-aa", None));
+    let (third, last) = (device("2", Some(false)), device("GPU-bb", Some(false)));
+    assert_eq!(devices(None), [first.clone(), part.clone(), third.clone(), last.clone()]);
+    for (visible, expected) in [
+        ("", vec![]),
+        ("-1", vec![]),
+        ("3,0", vec![last.clone(), first.clone()]),
+        (" GPU-bb , MIG-aa", vec![last, part]),
+        ("2,7,0", vec![third]),
+        ("GPU-a", vec![first]),
+        ("GPU-zz,0", vec![]),
+    ] {
+        assert_eq!(devices(Some(visible)), expected, "{visible:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! This machine as a workload manager of its own: real processes in groups of their own, slots for
+//! This machine as a workload manager of its own: real processes in cgroups of their own, slots for
 //! cores, memory and GPUs, one first-in-first-out queue, limits, and a journal that survives a crash.
 //!
 //! ```text
-//! LocalMachine --Command--> supervisor thread --> schedule (who runs when)
+//! LocalMachine --Command--> supervisor thread --> schedule (who runs when, on which GPUs)
 //!                                             --> journal  (on disk before it happens)
+//!                                             --> cgroup   (make, limit, measure, end, remove)
 //!                                             --> process  (start, watch, stop, adopt)
 //! ```
 //!
@@ -13,11 +14,19 @@
 //!   exit code is `unknown`, never run again.
 //! - A crash or [`LocalMachine::detach`] leaves processes running; the next agent on the same state
 //!   directory adopts them. [`LocalMachine::shutdown`] and dropping the machine cancel everything.
-//! - Nothing of a job outlives it, daemons included, as long as they keep their environment.
-//! - Memory and log size are watched by sampling: a job can exceed either for a moment. There is no
-//!   isolation here; a job runs as the agent's user.
-//! - Adoption and memory figures need Linux's `/proc`.
+//! - Where jobs have cgroups ([`Containment`] says so), the kernel holds their memory, processes and
+//!   share of the processors, their peak memory is the kernel's figure, and nothing of a job outlives it.
+//!   The peak counts the files that the kernel remembers for a job, as the limit does.
+//! - Where they have none, memory is watched by sampling, a job can exceed it for a moment, and a daemon
+//!   that drops its group and its environment outlives its job. The size of a log is sampled anyway.
+//! - Limits are no isolation: a job runs as the agent's user, and may leave its cgroup where that user
+//!   may write to one above it.
+//! - No GPU is given to two jobs, nor one that somebody else computes on, if the caller can tell. A job is
+//!   told its devices by its environment; nothing keeps it from others.
+//! - Adoption, cgroups and memory figures need Linux.
 
+mod cgroup;
+mod gpus;
 mod journal;
 mod process;
 mod schedule;
@@ -39,6 +48,9 @@ use protocol::facts::{Allocation, StartEstimate};
 use protocol::units::{GiB, Seconds};
 use tokio::sync::oneshot;
 
+pub use self::cgroup::Containment;
+use self::cgroup::{Cgroups, Unavailable};
+pub use self::gpus::{BusyGpus, GpuDevice, GpuVendor};
 use self::supervisor::{Command, Supervisor};
 use crate::error::WorkloadError;
 use crate::read::{Accounting, Capacity, NativeId, QueuedJob, ReadSide, Slots};
@@ -51,12 +63,21 @@ pub const LOG_NAME: &str = "output.log";
 pub const METRICS_NAME: &str = "metrics.jsonl";
 
 /// How this machine is used.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct LocalOptions {
     /// Where the journal is kept; one agent at a time.
     pub state_directory: PathBuf,
-    /// What is given to jobs, all together.
+    /// What is given to jobs, all together; its GPUs are counted from `gpus`, whatever stands here.
     pub slots: Slots,
+    /// The GPUs that are given to jobs.
+    pub gpus: Vec<GpuDevice>,
+    /// Tells which of them are in use, also by somebody else; without it nobody knows, and all are given.
+    pub busy_gpus: Option<BusyGpus>,
+    /// The directory under `/proc` that says in which cgroups this process is; jobs get cgroups below
+    /// them. None to do without.
+    pub cgroups_of: Option<PathBuf>,
+    /// Processes and threads of one job at most, where it has a cgroup.
+    pub process_limit: u32,
     /// Variables that every job gets; nothing else of the agent's environment reaches it.
     pub environment: BTreeMap<String, String>,
     /// Jobs that wait at most.
@@ -71,7 +92,7 @@ pub struct LocalOptions {
 
 impl LocalOptions {
     /// All cores and all memory of this machine, and of its environment `PATH`, `HOME` and `LANG`. GPUs
-    /// are the caller's to count.
+    /// are the caller's to name.
     #[must_use]
     pub fn whole_machine(state_directory: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -82,6 +103,10 @@ impl LocalOptions {
                 memory_gib: process::total_memory().map(gib),
                 gpus: 0,
             },
+            gpus: Vec::new(),
+            busy_gpus: None,
+            cgroups_of: Some(PathBuf::from("/proc/self")),
+            process_limit: 8_192,
             environment: process::clean_environment(),
             queue_limit: 1_000,
             time_limit: None,
@@ -96,6 +121,7 @@ impl LocalOptions {
 #[derive(Debug)]
 pub struct LocalMachine {
     commands: Sender<Command>,
+    containment: Containment,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -109,14 +135,30 @@ impl LocalMachine {
             .create(directory.join("exits"))
             .map_err(WorkloadError::io("cannot make", directory))?;
         let lock = lock(directory)?;
+        gpus::check(&options.gpus)?;
+        let cgroups = open_cgroups(&options);
+        let containment = match &cgroups {
+            Ok(cgroups) => cgroups.containment(),
+            Err(why) => Containment::ProcessGroup { reason: why.to_string() },
+        };
+        match cgroups {
+            Err(_) if options.cgroups_of.is_some() => tracing::warn!("jobs are held by {containment}"),
+            _ => tracing::info!("jobs are held by {containment}"),
+        }
         let (commands, receiver) = std::sync::mpsc::channel();
         let state_directory = directory.clone();
-        let supervisor = Supervisor::new(options, clock, commands.clone(), lock)?;
+        let supervisor = Supervisor::new(options, cgroups.ok(), clock, commands.clone(), lock)?;
         let thread = std::thread::Builder::new()
             .name("local machine".to_owned())
             .spawn(move || supervisor.run(&receiver))
             .map_err(WorkloadError::io("cannot start a thread for", state_directory))?;
-        Ok(Self { commands, thread: Mutex::new(Some(thread)) })
+        Ok(Self { commands, containment, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// What keeps jobs within their limits here.
+    #[must_use]
+    pub const fn containment(&self) -> &Containment {
+        &self.containment
     }
 
     /// Cancels every job, waits until all have ended, and takes no more.
@@ -162,6 +204,10 @@ impl ReadSide for LocalMachine {
         "machine"
     }
 
+    fn held_by(&self) -> Option<String> {
+        Some(self.containment.to_string())
+    }
+
     async fn capacity(&self) -> Result<Capacity, WorkloadError> {
         self.ask(Command::Capacity).await
     }
@@ -202,6 +248,14 @@ impl SubmitSide for LocalMachine {
     async fn log_path(&self, job: &NativeId) -> Result<PathBuf, WorkloadError> {
         self.ask(|reply| Command::LogPath(job.clone(), reply)).await
     }
+}
+
+fn open_cgroups(options: &LocalOptions) -> Result<Cgroups, Unavailable> {
+    let process = options.cgroups_of.as_ref().ok_or(Unavailable::Off)?;
+    if !process::has_shell() {
+        return Err(Unavailable::NoShell);
+    }
+    Cgroups::open(process, &options.state_directory)
 }
 
 /// Two agents on one journal would start jobs twice.

@@ -1,9 +1,9 @@
 //! Processes: starting one in its own group, telling it from another with the same number, and making
 //! sure that nothing of it stays behind.
 //!
-//! Two marks identify what belongs to a job: its **process group**, and the variables `PARLEY_JOB_ID`
-//! and `PARLEY_ATTEMPT` in the environment of every process of it. The second also finds a daemon that
-//! left the group with `setsid`.
+//! Two marks identify what belongs to a job where it has no cgroup: its **process group**, and the
+//! variables `PARLEY_JOB_ID` and `PARLEY_ATTEMPT` in the environment of every process of it. The second
+//! also finds a daemon that left the group with `setsid`, unless it dropped its environment too.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,20 +21,37 @@ use protocol::ids::JobId;
 use protocol::job::AttemptNumber;
 use serde::{Deserialize, Serialize};
 
-/// The shell that a job is started through, so that its exit code is on disk even when the agent is
-/// gone by then. The job's words are arguments of the shell, never part of its program.
+/// The shell that a job is started through, so that it is in its cgroup before its program begins, and so
+/// that its exit code is on disk even when the agent is gone by then. The job's words are arguments of the
+/// shell, never part of its program.
 const SHELL: &str = "/bin/sh";
 
-/// Runs the words after the first and writes their exit code into the file that the first names. A
-/// stop signal goes to the whole group; the shell outlives it to write the code down.
+/// Enters the cgroups whose files stand behind the first two words, a record and their number; then runs
+/// the rest and writes its exit code into the record. A stop signal goes to the whole group; the shell
+/// outlives it to write the code down. Its variables have names that no job can set.
 const RECORDER: &str = r#"trap : TERM
-record=$1
-shift
+PARLEY_record=$1
+PARLEY_doors=$2
+shift 2
+while [ "$PARLEY_doors" -gt 0 ]; do
+  if ! echo 0 >"$1"; then
+    echo outside >"$PARLEY_record"
+    exit 125
+  fi
+  shift
+  PARLEY_doors=$((PARLEY_doors - 1))
+done
 "$@"
-code=$?
-printf '%s\n' "$code" >"$record"
-exit "$code"
+PARLEY_code=$?
+printf '%s\n' "$PARLEY_code" >"$PARLEY_record"
+exit "$PARLEY_code"
 "#;
+
+/// What the recorder exits with, and writes down instead of a code, when it could not enter a cgroup.
+const OUTSIDE: (i32, &str) = (125, "outside\n");
+
+/// Puts variables into the environment of a program; where POSIX has it, and where else it may be.
+const ENV: [&str; 2] = ["/usr/bin/env", "/bin/env"];
 
 /// A process, told from every other that ever had its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,27 +92,78 @@ pub(super) struct Launch<'a> {
     pub(super) log: &'a File,
     /// Where the exit code is written.
     pub(super) record: &'a Path,
+    /// The files through which it enters its cgroups.
+    pub(super) doors: &'a [PathBuf],
+}
+
+/// Whether jobs can be started through a shell, and so in cgroups.
+pub(super) fn has_shell() -> bool {
+    Path::new(SHELL).exists()
+}
+
+/// Tries the files of a cgroup with a process that enters it, as a job does, and ends.
+pub(super) fn try_doors(doors: &[PathBuf]) -> io::Result<()> {
+    let script = r#"for door; do echo 0 >"$door" || exit 1; done"#;
+    let mut command = Command::new(SHELL);
+    command.args(["-c", script, "parley-trial"]).args(doors).env_clear().env("LC_ALL", "C");
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("no process can enter: {}", said.trim())))
 }
 
 /// Starts a process in a group of its own, with nothing of the agent's but the given environment.
 pub(super) fn launch(launch: &Launch<'_>) -> io::Result<Child> {
-    let mut command = if Path::new(SHELL).exists() {
+    let mut command = if has_shell() {
+        let (held_back, of_shell): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            launch.environment.iter().partition(|(name, _)| acts_on_shell(name));
         let mut command = Command::new(SHELL);
-        command.args(["-c", RECORDER, "parley-job"]).arg(launch.record).arg(launch.program);
+        command.args(["-c", RECORDER, "parley-job"]).arg(launch.record);
+        command.arg(launch.doors.len().to_string()).args(launch.doors);
+        if !held_back.is_empty() {
+            command.args(through_env(launch.program, &held_back)?);
+        }
+        command.arg(launch.program).env_clear().envs(of_shell);
         command
     } else {
-        Command::new(launch.program)
+        let mut command = Command::new(launch.program);
+        command.env_clear().envs(launch.environment);
+        command
     };
     command
         .args(launch.arguments)
-        .env_clear()
-        .envs(launch.environment)
         .current_dir(launch.directory)
         .stdin(Stdio::null())
         .stdout(launch.log.try_clone()?)
         .stderr(launch.log.try_clone()?)
         .process_group(0)
         .spawn()
+}
+
+/// Whether a variable makes the dynamic loader or a shell do something as they start. Such a variable is for
+/// the job's program; in the recorder it would act before the job is in its cgroup. Names that shells do
+/// not take are among them, as a shell may drop them on the way.
+fn acts_on_shell(name: &str) -> bool {
+    let identifier = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit());
+    !identifier
+        || ["LD_", "DYLD_", "GLIBC_", "BASH"].iter().any(|prefix| name.starts_with(prefix))
+        || ["ENV", "SHELLOPTS", "PS4", "IFS", "GCONV_PATH", "LOCPATH", "POSIXLY_CORRECT"].contains(&name)
+}
+
+/// The words that put variables into a program's environment behind the shell's back.
+fn through_env(program: &Path, variables: &BTreeMap<&String, &String>) -> io::Result<Vec<String>> {
+    let env = ENV.into_iter().find(|path| Path::new(path).exists());
+    let env = env.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no env(1)"))?;
+    if program.to_string_lossy().contains('=') {
+        // env(1) would take it for a variable.
+        let message = "a program whose path has '=' in it cannot get variables for the loader or the shell";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let words = variables.iter().map(|(name, value)| format!("{name}={value}"));
+    Ok([env.to_owned(), "--".to_owned()].into_iter().chain(words).collect())
 }
 
 /// Opens the log of a job for appending. A link in its place is not followed: the directory belongs to
@@ -108,6 +176,12 @@ pub(super) fn open_log(path: &Path) -> io::Result<File> {
 pub(super) fn recorded_exit(record: &Path) -> Option<i32> {
     let text = std::fs::read_to_string(record).ok()?;
     text.strip_suffix('\n')?.parse().ok()
+}
+
+/// Whether the recorder says that it never came into its cgroup and ran nothing.
+pub(super) fn stayed_outside(record: &Path, code: Option<i32>) -> bool {
+    let says = || std::fs::read_to_string(record).is_ok_and(|text| text == OUTSIDE.1);
+    code.is_none_or(|code| code == OUTSIDE.0) && says()
 }
 
 /// The exit code in the way of shells: 128 plus the number of the signal that ended the process.
@@ -321,6 +395,44 @@ mod tests {
         assert_eq!(find_program("", "/bin", here), None);
         assert_eq!(find_program("/etc/passwd", "/bin", here), None);
         assert_eq!(find_program("/bin", "/bin", here), None);
+    }
+
+    #[test]
+    fn a_program_that_cannot_enter_its_cgroup_is_not_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let log = open_log(&path("log")).unwrap();
+        let mut launched = launch(&Launch {
+            program: Path::new("/bin/sh"),
+            arguments: &["-c".to_owned(), "echo ran".to_owned()],
+            environment: &BTreeMap::new(),
+            directory: directory.path(),
+            log: &log,
+            record: &path("record"),
+            doors: &[path("open"), path("none/cgroup.procs")],
+        })
+        .unwrap();
+        let code = exit_code(launched.wait().unwrap());
+        assert!(code == Some(125) && stayed_outside(&path("record"), code));
+        assert_eq!(std::fs::read_to_string(path("open")).unwrap(), "0\n");
+        assert!(!std::fs::read_to_string(path("log")).unwrap().contains("ran"));
+        std::fs::write(path("record"), "125\n").unwrap();
+        assert!(!stayed_outside(&path("record"), code), "a program may end with the same code");
+    }
+
+    #[test]
+    fn what_would_act_on_the_recorder_is_held_back() {
+        for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "BASH_FUNC_echo%%", "ENV", "a-b", "1st"] {
+            assert!(acts_on_shell(name), "{name}");
+        }
+        for name in ["PATH", "HOME", "OMP_NUM_THREADS", "_x1", "PARLEY_JOB_ID", "BUILD"] {
+            assert!(!acts_on_shell(name), "{name}");
+        }
+        let (name, value) = ("LD_PRELOAD".to_owned(), "/x y".to_owned());
+        let variables = BTreeMap::from([(&name, &value)]);
+        let words = through_env(Path::new("/bin/true"), &variables).unwrap();
+        assert_eq!(words[1..], ["--", "LD_PRELOAD=/x y"]);
+        through_env(Path::new("/a=b/true"), &variables).unwrap_err();
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! Who runs when: slots and one first-in-first-out queue, without a clock or a process. The head of
 //! the queue is never overtaken, so a large job is not starved by small ones.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::facts::{Allocation, StartEstimate};
 use protocol::units::{GiB, Seconds};
 
+use super::gpus::{self, GpuDevice};
 use crate::read::{NativeId, Slots};
 
 /// Slots, what runs on them, and what waits for them.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
+    /// Its GPUs are as many as `devices` has.
     total: Slots,
+    devices: Vec<GpuDevice>,
+    /// Devices on which processes of somebody else, or of a job of ours, were seen to compute.
+    busy: BTreeSet<GpuDevice>,
     waiting: VecDeque<(NativeId, Slots)>,
     running: BTreeMap<NativeId, Placed>,
 }
@@ -20,8 +25,7 @@ pub(super) struct Schedule {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Placed {
     pub(super) takes: Slots,
-    /// Indices of its GPUs.
-    pub(super) gpus: Vec<u32>,
+    pub(super) gpus: Vec<GpuDevice>,
 }
 
 /// Why a request can never be placed.
@@ -32,8 +36,25 @@ pub(super) struct NeverFits {
 }
 
 impl Schedule {
-    pub(super) const fn new(total: Slots) -> Self {
-        Self { total, waiting: VecDeque::new(), running: BTreeMap::new() }
+    /// Slots; their GPUs are counted from the devices.
+    pub(super) fn new(slots: Slots, devices: Vec<GpuDevice>) -> Self {
+        let gpus = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+        Self {
+            total: Slots { gpus, ..slots },
+            devices,
+            busy: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in which devices are in use, whoever uses them.
+    pub(super) fn seen_busy(&mut self, busy: BTreeSet<GpuDevice>) {
+        self.busy = busy;
+    }
+
+    fn is_given(&self, device: &GpuDevice) -> bool {
+        self.running.values().any(|placed| placed.gpus.contains(device))
     }
 
     /// What an allocation takes of this machine, or why it never could.
@@ -58,6 +79,10 @@ impl Schedule {
             let (asked, had) = (allocation.gpus, total.gpus);
             return never("allocation.gpus", format!("{asked} asked for, the machine gives {had}"));
         }
+        if gpus::choose(&self.devices, allocation.gpus, |_| false).is_none() {
+            let asked = allocation.gpus;
+            return never("allocation.gpus", format!("{asked} asked for, no vendor's GPUs here are as many"));
+        }
         if let (Some(asked), Some(had)) = (memory_limit, total.memory_gib)
             && (asked > had || asked < GiB::ZERO)
         {
@@ -74,8 +99,16 @@ impl Schedule {
         })
     }
 
-    /// What nobody has.
+    /// What nobody has, also nobody else.
     pub(super) fn free(&self) -> Slots {
+        let free = self.not_given();
+        let others =
+            self.devices.iter().filter(|device| self.busy.contains(device) && !self.is_given(device));
+        Slots { gpus: free.gpus.saturating_sub(u32::try_from(others.count()).unwrap_or(u32::MAX)), ..free }
+    }
+
+    /// What no job has.
+    fn not_given(&self) -> Slots {
         self.running.values().fold(self.total, |free, placed| minus(free, placed.takes))
     }
 
@@ -107,16 +140,33 @@ impl Schedule {
         self.waiting.len() < before
     }
 
-    /// The job to start next and the GPUs that it gets, if it fits now. It stays at the head of the
-    /// queue until [`Self::place`].
+    /// The job to start next and the GPUs that it gets, if it fits now. It stays in the queue until
+    /// [`Self::place`].
     pub(super) fn next(&self) -> Option<(NativeId, Placed)> {
         let (native, takes) = self.waiting.front()?;
-        fits(*takes, self.free()).then(|| {
-            let gpus = (0..self.total.gpus)
-                .filter(|gpu| !self.running.values().any(|placed| placed.gpus.contains(gpu)))
-                .take(takes.gpus as usize)
-                .collect();
-            (native.clone(), Placed { takes: *takes, gpus })
+        let free = self.not_given();
+        if !fits(*takes, free) {
+            return None;
+        }
+        let taken = |device: &GpuDevice| self.is_given(device) || self.busy.contains(device);
+        if let Some(gpus) = gpus::choose(&self.devices, takes.gpus, taken) {
+            return Some((native.clone(), Placed { takes: *takes, gpus }));
+        }
+        // How long somebody else keeps a GPU is not known. Work that needs none goes ahead, beside all
+        // that the head will take.
+        let beside = minus(free, *takes);
+        let passes = |takes: &Slots| takes.gpus == 0 && fits(*takes, beside);
+        let (native, takes) = self.waiting.iter().skip(1).find(|(_, takes)| passes(takes))?;
+        Some((native.clone(), Placed { takes: *takes, gpus: Vec::new() }))
+    }
+
+    /// Whether the head of the queue waits for nothing but to know which GPUs are in use, or for that to
+    /// change.
+    pub(super) fn depends_on_busy(&self) -> bool {
+        self.waiting.front().is_some_and(|(_, takes)| {
+            takes.gpus > 0
+                && fits(*takes, self.not_given())
+                && gpus::choose(&self.devices, takes.gpus, |device| self.is_given(device)).is_some()
         })
     }
 
@@ -200,9 +250,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::local::gpus::GpuVendor;
 
     fn slots(cores: u32, gpus: u32) -> Slots {
         Slots { cores, memory_gib: Some(GiB::from(16)), gpus }
+    }
+
+    fn devices(count: u32) -> Vec<GpuDevice> {
+        (0..count).map(|id| GpuDevice { id: id.to_string(), vendor: GpuVendor::Nvidia }).collect()
+    }
+
+    fn machine(cores: u32, gpus: u32) -> Schedule {
+        Schedule::new(slots(cores, 0), devices(gpus))
+    }
+
+    fn ids(devices: &[GpuDevice]) -> Vec<&str> {
+        devices.iter().map(|device| device.id.as_str()).collect()
     }
 
     fn cores(cores: u32) -> Slots {
@@ -224,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_head_of_the_queue_is_not_overtaken() {
-        let mut schedule = Schedule::new(slots(4, 0));
+        let mut schedule = machine(4, 0);
         for (name, wanted) in [("a", 3), ("b", 2), ("c", 1)] {
             schedule.enqueue(id(name), cores(wanted));
         }
@@ -235,7 +298,7 @@ mod tests {
 
     #[test]
     fn every_gpu_has_one_owner() {
-        let mut schedule = Schedule::new(slots(8, 4));
+        let mut schedule = machine(8, 4);
         let takes = |gpus| Slots { cores: 1, memory_gib: None, gpus };
         schedule.enqueue(id("a"), takes(1));
         schedule.enqueue(id("b"), takes(2));
@@ -243,12 +306,36 @@ mod tests {
         schedule.release(&id("a"));
         schedule.enqueue(id("c"), takes(2));
         let (_, placed) = schedule.next().unwrap();
-        assert_eq!(placed.gpus, [0, 3]);
+        assert_eq!(ids(&placed.gpus), ["0", "3"]);
+    }
+
+    #[test]
+    fn devices_of_somebody_else_are_passed_over() {
+        let mut schedule = machine(4, 3);
+        let takes = |cores, gpus| Slots { cores, memory_gib: None, gpus };
+        schedule.seen_busy(devices(2).into_iter().take(1).collect());
+        assert_eq!(schedule.free().gpus, 2);
+        schedule.enqueue(id("a"), takes(1, 1));
+        let (_, placed) = schedule.next().unwrap();
+        assert_eq!(ids(&placed.gpus), ["1"]);
+        schedule.place(id("a"), placed);
+        // What our own jobs compute on does not count as somebody else's.
+        schedule.seen_busy(devices(2).into_iter().collect());
+        assert_eq!(schedule.free().gpus, 1);
+        schedule.enqueue(id("b"), takes(1, 2));
+        assert!(schedule.depends_on_busy());
+        // The head will take one core more; two of the other three are for those behind it.
+        for (name, cores, gpus) in [("large", 3, 0), ("gpu", 1, 1), ("c", 1, 0), ("d", 1, 0), ("e", 1, 0)] {
+            schedule.enqueue(id(name), takes(cores, gpus));
+        }
+        assert_eq!(start_all(&mut schedule), [id("c"), id("d")]);
+        schedule.seen_busy(BTreeSet::new());
+        assert_eq!(start_all(&mut schedule), [id("b")]);
     }
 
     #[test]
     fn what_never_fits_is_named() {
-        let schedule = Schedule::new(slots(4, 1));
+        let schedule = machine(4, 1);
         let ask = |nodes, cores, gpus| schedule.takes(&Allocation { nodes, cores, gpus }, None);
         assert_eq!(ask(0, 0, 0).unwrap().cores, 1);
         assert_eq!(ask(1, 0, 0).unwrap(), slots(4, 1));
@@ -261,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_estimate_follows_the_queue_and_admits_not_knowing() {
-        let mut schedule = Schedule::new(slots(4, 0));
+        let mut schedule = machine(4, 0);
         let start = |schedule: &Schedule, wanted, limits: &[(&str, u32)]| {
             let limits: BTreeMap<NativeId, u32> =
                 limits.iter().map(|(name, limit)| (id(name), *limit)).collect();
@@ -286,14 +373,14 @@ mod tests {
             steps in prop::collection::vec((0u32..4, 0u32..3, any::<bool>()), 1..60),
         ) {
             let total = slots(4, 2);
-            let mut schedule = Schedule::new(total);
+            let mut schedule = machine(4, 2);
             for (index, (cores, gpus, end_one)) in steps.into_iter().enumerate() {
                 let takes = schedule.takes(&Allocation { nodes: 0, cores, gpus: gpus.min(2) }, None).unwrap();
                 schedule.enqueue(id(&format!("{index:04}")), takes);
                 start_all(&mut schedule);
                 let used: u32 = schedule.running.values().map(|placed| placed.takes.cores).sum();
                 prop_assert!(used <= total.cores);
-                let mut gpus: Vec<u32> = schedule.running.values().flat_map(|placed| placed.gpus.clone()).collect();
+                let mut gpus: Vec<GpuDevice> = schedule.running.values().flat_map(|placed| placed.gpus.clone()).collect();
                 let owned = gpus.len();
                 gpus.sort_unstable();
                 gpus.dedup();

@@ -5,13 +5,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::clock::SystemClock;
 use workload::local::{LocalMachine, LocalOptions};
 use workload::read::{NativeId, ReadSide as _, RunState};
 use workload::submit::{SubmitRequest, SubmitSide as _};
 
+use crate::local_cgroups::{cgroups_of, has_cgroups};
 use crate::setting::{
     Setting, log_of, processes_of, request_in, seconds, status_of, wait_for, wait_for_text,
 };
@@ -81,6 +82,14 @@ fn processes(setting: &Setting, job: &str) -> Vec<String> {
     processes_of(&name(setting.root(), job))
 }
 
+async fn wait_until_gone(setting: &Setting, job: &str) {
+    let start = Instant::now();
+    while !processes(setting, job).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?} still run", processes(setting, job));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn starts(setting: &Setting, job: &str) -> usize {
     std::fs::read_to_string(file(setting, job, "starts")).map_or(0, |text| text.lines().count())
 }
@@ -126,9 +135,7 @@ async fn what_ended_while_nobody_watched_has_its_exit_code() {
     let setting = Setting::new();
     crash(&setting).await;
     std::fs::write(file(&setting, "survivor", "go"), "").unwrap();
-    while !processes(&setting, "survivor").is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_until_gone(&setting, "survivor").await;
     let machine = setting.open();
     let status = status_of(&machine, &id(&setting, "survivor")).await;
     assert_eq!((status.state(), status.accounting.exit_code), (RunState::Failed, Some(3)));
@@ -142,9 +149,7 @@ async fn what_vanished_without_a_trace_is_unknown_and_not_run_again() {
     for pid in processes(&setting, "survivor") {
         Command::new("kill").args(["-9", &pid]).stderr(Stdio::null()).status().unwrap();
     }
-    while !processes(&setting, "survivor").is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_until_gone(&setting, "survivor").await;
     for _ in 0..2 {
         let machine = setting.open();
         let status = status_of(&machine, &id(&setting, "survivor")).await;
@@ -162,9 +167,14 @@ async fn an_adopted_job_can_be_cancelled() {
     let setting = Setting::new();
     crash(&setting).await;
     let machine = setting.open();
+    let cgroups = cgroups_of(&processes(&setting, "survivor")[0]);
     machine.cancel(&id(&setting, "survivor")).await.unwrap();
     wait_for(&machine, &id(&setting, "survivor"), RunState::Cancelled).await;
     assert_eq!(processes(&setting, "survivor"), Vec::<String>::new());
+    assert!(!cgroups.is_empty() || !has_cgroups(&machine), "it has cgroups that the earlier agent made");
+    // Shutting down waits for the last of it.
+    machine.shutdown().await;
+    assert_eq!(cgroups.iter().filter(|path| path.exists()).count(), 0, "{cgroups:?}");
 }
 
 /// Cuts the journal behind each of its lines, as crashes at all moments would, and takes over each time.

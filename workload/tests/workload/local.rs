@@ -84,25 +84,6 @@ async fn memory_is_measured_and_limited() {
 }
 
 #[tokio::test]
-async fn gpus_are_given_by_number() {
-    let setting = Setting::new();
-    let machine = setting.open();
-    let ask = |job: &str, gpus| {
-        let mut request =
-            setting.script(job, "echo \"gpus:$CUDA_VISIBLE_DEVICES cores:$OMP_NUM_THREADS\"; sleep 300");
-        request.allocation = Allocation { nodes: 0, cores: 1, gpus };
-        request
-    };
-    let one = machine.submit(ask("gpu-1", 1)).await.unwrap();
-    let other = machine.submit(ask("gpu-2", 1)).await.unwrap();
-    wait_for_text(&machine.log_path(&one).await.unwrap(), "gpus:0 cores:1\n").await;
-    wait_for_text(&machine.log_path(&other).await.unwrap(), "gpus:1 cores:1\n").await;
-    machine.cancel(&one).await.unwrap();
-    let none = machine.submit(ask("gpu-3", 0)).await.unwrap();
-    wait_for_text(&machine.log_path(&none).await.unwrap(), "gpus: cores:1\n").await;
-}
-
-#[tokio::test]
 async fn a_whole_node_is_everything() {
     let setting = Setting::new();
     let machine = setting.open();

@@ -5,6 +5,8 @@
 mod adoption;
 mod flux;
 mod local;
+mod local_cgroups;
+mod local_gpus;
 mod recordings;
 mod setting;
 mod site;

@@ -10,7 +10,7 @@ use protocol::facts::Allocation;
 use protocol::ids::JobId;
 use protocol::job::AttemptNumber;
 use protocol::units::{GiB, Seconds};
-use workload::local::{LocalMachine, LocalOptions};
+use workload::local::{GpuDevice, GpuVendor, LocalMachine, LocalOptions};
 use workload::read::{NativeId, RunState, Slots};
 use workload::submit::{Placement, Status, SubmitRequest, SubmitSide};
 
@@ -35,7 +35,8 @@ impl Setting {
     /// Options of a small machine: 2 cores, 1 GiB, 2 GPUs, little patience.
     pub fn options(&self) -> LocalOptions {
         LocalOptions {
-            slots: Slots { cores: 2, memory_gib: Some(GiB::from(1)), gpus: 2 },
+            slots: Slots { cores: 2, memory_gib: Some(GiB::from(1)), gpus: 0 },
+            gpus: vec![nvidia("0"), nvidia("1")],
             grace: Duration::from_millis(300),
             ..LocalOptions::whole_machine(self.state())
         }
@@ -54,6 +55,10 @@ impl Setting {
     pub fn script(&self, job: &str, script: &str) -> SubmitRequest {
         self.request(job, &["sh", "-c", script])
     }
+}
+
+pub fn nvidia(id: &str) -> GpuDevice {
+    GpuDevice { id: id.to_owned(), vendor: GpuVendor::Nvidia }
 }
 
 pub fn request_in(root: &Path, job: &str, argv: &[&str]) -> SubmitRequest {

@@ -189,6 +189,45 @@ pub fn parts(reading: &GpuReading, needed: Option<GiB>) -> Vec<GpuPart> {
     [whole, instances].iter().filter(|devices| !devices.is_empty()).map(|devices| summary(devices)).collect()
 }
 
+/// A device that one job can have for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaDevice {
+    /// As `CUDA_VISIBLE_DEVICES` takes it: its UUID, else its place in the driver's list.
+    pub id: String,
+    /// Whether something computes on it; `None` when nobody can tell.
+    pub is_busy: Option<bool>,
+}
+
+/// The devices of NVIDIA that work can be given: whole GPUs, and the instances of those that are cut.
+/// `visible` is the `CUDA_VISIBLE_DEVICES` of this process: what it does not name is somebody else's. As in
+/// CUDA, the list ends at the first entry that names nothing here.
+#[must_use]
+pub fn cuda_devices(reading: &GpuReading, visible: Option<&str>) -> Vec<CudaDevice> {
+    let busy = |processes: &Option<Vec<GpuProcess>>| processes.as_ref().map(|list| !list.is_empty());
+    let mut devices: Vec<(Option<usize>, CudaDevice)> = Vec::new();
+    for (at, gpu) in reading.gpus.iter().enumerate() {
+        if gpu.mig == Some(true) {
+            let instances = gpu.mig_instances.iter().filter_map(|part| {
+                Some((None, CudaDevice { id: part.uuid.clone()?, is_busy: busy(&part.processes) }))
+            });
+            devices.extend(instances);
+        } else {
+            let id = gpu.uuid.clone().unwrap_or_else(|| at.to_string());
+            devices.push((Some(at), CudaDevice { id, is_busy: busy(&gpu.processes) }));
+        }
+    }
+    let Some(visible) = visible else { return devices.into_iter().map(|(_, device)| device).collect() };
+    let named = |entry: &str| {
+        let index = entry.parse::<usize>().ok();
+        // CUDA takes the beginning of a UUID, too.
+        let is_meant = |(at, device): &&(Option<usize>, CudaDevice)| {
+            index.map_or_else(|| entry.len() > 4 && device.id.starts_with(entry), |index| *at == Some(index))
+        };
+        devices.iter().find(is_meant).map(|(_, device)| device.clone())
+    };
+    visible.split(',').map(str::trim).map_while(named).collect()
+}
+
 /// `NVIDIA H100 80GB HBM3` is `h100`, `NVIDIA GeForce RTX 4090` is `rtx4090`. A part of a GPU is called by
 /// its profile alone (`mig-1g.10gb`), because it is not what asks for the whole model want.
 #[must_use]

@@ -17,6 +17,8 @@ use protocol::job::AttemptNumber;
 use protocol::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Cgroup;
+use super::gpus::Written;
 use super::process::ProcessIdentity;
 use crate::error::WorkloadError;
 use crate::read::{Accounting, NativeId, RunState};
@@ -44,7 +46,7 @@ pub(super) enum Step {
     /// The job was taken in.
     Received { request: Box<SubmitRequest> },
     /// Its process is about to be started.
-    Starting { gpus: Vec<u32> },
+    Starting(Given),
     /// Its process runs.
     Started { process: ProcessIdentity },
     /// It is being stopped.
@@ -53,6 +55,15 @@ pub(super) enum Step {
     Ended { outcome: Outcome },
     /// What is remembered of a job that is over.
     Settled { summary: Box<Summary> },
+}
+
+/// What a job is given when it starts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Given {
+    pub(super) gpus: Vec<Written>,
+    /// None where jobs have no cgroups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup: Option<Cgroup>,
 }
 
 /// Why a job is stopped before its own end.
@@ -102,11 +113,11 @@ pub(super) enum Phase {
     },
     Starting {
         request: Box<SubmitRequest>,
-        gpus: Vec<u32>,
+        given: Given,
     },
     Running {
         request: Box<SubmitRequest>,
-        gpus: Vec<u32>,
+        given: Given,
         process: ProcessIdentity,
         stopping: Option<StopReason>,
     },
@@ -124,6 +135,14 @@ impl Job {
                 Some(request)
             }
             Phase::Ended { .. } => None,
+        }
+    }
+
+    /// What it was given, until it is over.
+    pub(super) fn given(&self) -> Option<&Given> {
+        match &self.phase {
+            Phase::Starting { given, .. } | Phase::Running { given, .. } => Some(given),
+            Phase::Queued { .. } | Phase::Ended { .. } => None,
         }
     }
 
@@ -232,13 +251,13 @@ impl Jobs {
                 Phase::Queued { request } => {
                     push(job.received_at, Step::Received { request: request.clone() })
                 }
-                Phase::Starting { request, gpus } => {
+                Phase::Starting { request, given } => {
                     push(job.received_at, Step::Received { request: request.clone() });
-                    push(started_at, Step::Starting { gpus: gpus.clone() });
+                    push(started_at, Step::Starting(given.clone()));
                 }
-                Phase::Running { request, gpus, process, stopping } => {
+                Phase::Running { request, given, process, stopping } => {
                     push(job.received_at, Step::Received { request: request.clone() });
-                    push(started_at, Step::Starting { gpus: gpus.clone() });
+                    push(started_at, Step::Starting(given.clone()));
                     push(started_at, Step::Started { process: process.clone() });
                     if let Some(why) = stopping {
                         push(started_at, Step::Stopping { why: *why });
@@ -262,14 +281,14 @@ impl Jobs {
 
 fn advance(job: &mut Job, at: Timestamp, step: &Step) {
     match (&mut job.phase, step) {
-        (Phase::Queued { request }, Step::Starting { gpus }) => {
+        (Phase::Queued { request }, Step::Starting(given)) => {
             job.starting_at = Some(at);
-            job.phase = Phase::Starting { request: request.clone(), gpus: gpus.clone() };
+            job.phase = Phase::Starting { request: request.clone(), given: given.clone() };
         }
-        (Phase::Starting { request, gpus }, Step::Started { process }) => {
+        (Phase::Starting { request, given }, Step::Started { process }) => {
             job.phase = Phase::Running {
                 request: request.clone(),
-                gpus: std::mem::take(gpus),
+                given: std::mem::take(given),
                 process: process.clone(),
                 stopping: None,
             };

@@ -35,15 +35,21 @@ fn process() -> ProcessIdentity {
     ProcessIdentity { pid: 77, start_ticks: 1234, boot_id: "boot".to_owned() }
 }
 
+/// A device by its place in the list, and a cgroup.
+fn given() -> Given {
+    let cgroup = r#"{"version": "v1", "memory": "/memory/a", "pids": "/pids/a"}"#;
+    Given { gpus: vec![Written::Place(1)], cgroup: Some(serde_json::from_str(cgroup).unwrap()) }
+}
+
 /// A job that went the whole way, one that runs and is being stopped, one that waits.
 fn story() -> Vec<Record> {
     vec![
         record("a", 1, Step::Received { request: request("a") }),
-        record("a", 2, Step::Starting { gpus: vec![1] }),
+        record("a", 2, Step::Starting(given())),
         record("a", 2, Step::Started { process: process() }),
         record("b", 3, Step::Received { request: request("b") }),
         record("a", 4, Step::Ended { outcome: outcome(RunState::Completed) }),
-        record("b", 5, Step::Starting { gpus: vec![] }),
+        record("b", 5, Step::Starting(Given::default())),
         record("b", 5, Step::Started { process: process() }),
         record("b", 6, Step::Stopping { why: StopReason::Cancelled }),
         record("c", 7, Step::Received { request: request("c") }),
@@ -134,4 +140,11 @@ fn ids_can_be_read_back() {
     let (job, attempt) = attempt_of(&native_id(&JobId::parse("job-1").unwrap(), AttemptNumber(3))).unwrap();
     assert_eq!((job.as_str(), attempt), ("job-1", AttemptNumber(3)));
     assert_eq!(attempt_of(&NativeId("4711".to_owned())), None);
+}
+
+#[test]
+fn what_earlier_versions_wrote_is_read() {
+    let line = r#"{"native":"a.1","at":"2025-01-01T00:00:00Z","step":"starting","gpus":[1]}"#;
+    let read: Record = serde_json::from_str(line).unwrap();
+    assert_eq!(read.step, Step::Starting(Given { gpus: vec![Written::Place(1)], cgroup: None }));
 }

@@ -3,13 +3,15 @@
 
 use std::fs::File;
 use std::process::Child;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use protocol::error::{ErrorBody, ErrorCode};
+use protocol::units::GiB;
 use wait4::Wait4 as _;
 
-use super::Supervisor;
 use super::watching::bound_log;
+use super::{REMOVE_AGAIN, Supervisor};
 use crate::local::journal::{Job, Outcome, Step, StopReason, attempt_of};
 use crate::local::process;
 use crate::read::{NativeId, RunState};
@@ -47,7 +49,17 @@ impl Supervisor {
             process::sweep(&job_id, attempt);
         }
         let Some(live) = self.live.get(native) else { return };
-        let (stop, seen) = (live.stop, live.peak_bytes);
+        let (mut stop, seen) = (live.stop, live.peak_bytes);
+        let (mut of_cgroup, mut its_own) = (None, true);
+        if let Some(cgroup) = &live.cgroup {
+            cgroup.end();
+            of_cgroup = cgroup.peak_bytes();
+            its_own = live.memory_limit.is_none_or(|limit| cgroup.met_limit(limit));
+            if stop.is_none() && cgroup.ran_out_of_memory() {
+                stop = Some(StopReason::MemoryLimit);
+            }
+        }
+        let outside = process::stayed_outside(&self.exit_record(native), code);
         let limit = self
             .jobs
             .get(native)
@@ -64,8 +76,18 @@ impl Supervisor {
                 (RunState::TimedOut, Some(ErrorBody::new(ErrorCode::JobTimeout, message)))
             }
             (Some(StopReason::MemoryLimit), _) => {
-                let limit = memory_limit.map_or(String::new(), |limit| format!(" of {limit}"));
-                let message = format!("the job was stopped because it used more than its memory{limit}");
+                let message = match memory_limit.filter(|_| its_own) {
+                    Some(limit) => {
+                        let limit = GiB::saturating((limit.get() * 1000.0).round() / 1000.0);
+                        format!("the job was stopped because it used more than its memory of {limit}")
+                    }
+                    // It may have had more, but there was none.
+                    None => "the job was stopped because memory had run out".to_owned(),
+                };
+                (RunState::Failed, Some(ErrorBody::new(ErrorCode::JobFailed, message)))
+            }
+            (None, _) if outside => {
+                let message = "the program was not run because it could not be put into its cgroup";
                 (RunState::Failed, Some(ErrorBody::new(ErrorCode::JobFailed, message)))
             }
             (None, Some(0)) => (RunState::Completed, None),
@@ -79,7 +101,7 @@ impl Supervisor {
             }
             (None, None) => (RunState::Unknown, Some(lost())),
         };
-        let peak = most_of_one.into_iter().chain(seen).max();
+        let peak = of_cgroup.or_else(|| most_of_one.into_iter().chain(seen).max());
         self.end(native, state, code, peak, error);
     }
 
@@ -101,6 +123,14 @@ impl Supervisor {
                 }
             }
         }
+        if let Some(given) = self.jobs.get(native).and_then(Job::given) {
+            self.leaving.extend(given.cgroup.clone());
+            if !given.gpus.is_empty() {
+                // What was seen on its devices may have been the job itself.
+                self.looked_at = None;
+            }
+        }
+        self.remove_cgroups();
         self.schedule.release(native);
         let outcome = Outcome { state, exit_code, peak_memory_bytes, error, log_dropped_bytes };
         self.note(native, Step::Ended { outcome });
@@ -108,6 +138,22 @@ impl Supervisor {
         if let Err(error) = self.journal.compact(&mut self.jobs) {
             tracing::warn!(%error, "cannot shorten the journal");
         }
+    }
+}
+
+impl Supervisor {
+    /// Removes the cgroups of jobs that are over; one in which the kernel still ends a process is tried
+    /// again later.
+    pub(super) fn remove_cgroups(&mut self) {
+        self.leaving.retain(|cgroup| match cgroup.remove() {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::debug!(%error, cgroup = %cgroup.directory().display(), "cannot remove a cgroup yet");
+                cgroup.kill();
+                true
+            }
+        });
+        self.remove_at = (!self.leaving.is_empty()).then(|| Instant::now() + REMOVE_AGAIN);
     }
 }
 

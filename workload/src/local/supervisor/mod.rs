@@ -6,13 +6,14 @@
 
 mod ending;
 mod looking;
+mod others;
 mod recovering;
 mod starting;
 mod stopping;
 mod taking;
 mod watching;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Child;
@@ -26,6 +27,8 @@ use protocol::facts::{Allocation, StartEstimate};
 use protocol::units::Seconds;
 use tokio::sync::oneshot;
 
+use super::cgroup::{Cgroup, Cgroups};
+use super::gpus::GpuDevice;
 use super::journal::{Jobs, Journal, Record, Step, StopReason};
 use super::process::ProcessIdentity;
 use super::schedule::Schedule;
@@ -46,6 +49,9 @@ const ADOPTED_SAMPLE: Duration = Duration::from_millis(200);
 /// How long a shutdown waits for processes after the grace of their stop is over.
 const CLOSE_MARGIN: Duration = Duration::from_secs(3);
 
+/// How long to wait before a cgroup that could not be removed is tried again.
+const REMOVE_AGAIN: Duration = Duration::from_millis(200);
+
 /// How long to wait before a failed write to the journal is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -61,6 +67,8 @@ pub(super) enum Command {
     Status(Vec<NativeId>, Reply<BTreeMap<NativeId, Status>>),
     Cancel(NativeId, Reply<()>),
     LogPath(NativeId, Reply<PathBuf>),
+    /// Which GPUs are in use.
+    Looked(BTreeSet<GpuDevice>),
     /// A child has ended and waits to be reaped.
     Exited(NativeId, Child),
     /// Cancel everything, then end; the sender is dropped when it is done.
@@ -72,6 +80,7 @@ pub(super) enum Command {
 /// A job whose process runs.
 struct Live {
     process: ProcessIdentity,
+    cgroup: Option<Cgroup>,
     log: Option<File>,
     adopted: bool,
     stop: Option<StopReason>,
@@ -95,6 +104,17 @@ pub(super) struct Supervisor {
     jobs: Jobs,
     schedule: Schedule,
     live: BTreeMap<NativeId, Live>,
+    /// None where jobs cannot have any.
+    cgroups: Option<Cgroups>,
+    /// Cgroups of jobs that are over.
+    leaving: Vec<Cgroup>,
+    remove_at: Option<Instant>,
+    /// When it was last seen which GPUs are in use.
+    looked_at: Option<Instant>,
+    /// When that was asked, while there is no answer.
+    looking_since: Option<Instant>,
+    /// Set when the answer is overdue, until there is one.
+    nobody_looks: bool,
     own: Sender<Command>,
     retry_at: Option<Instant>,
     /// Set on shutdown: when to give up on processes that even SIGKILL does not end.
@@ -107,19 +127,26 @@ pub(super) struct Supervisor {
 impl Supervisor {
     pub(super) fn new(
         options: LocalOptions,
+        cgroups: Option<Cgroups>,
         clock: Arc<dyn Clock>,
         own: Sender<Command>,
         lock: Flock<File>,
     ) -> Result<Self, WorkloadError> {
         let (journal, jobs) = Journal::open(&options.state_directory)?;
         let mut supervisor = Self {
-            schedule: Schedule::new(options.slots),
+            schedule: Schedule::new(options.slots, options.gpus.clone()),
             options,
             clock,
             journal,
             unwritten: VecDeque::new(),
             jobs,
             live: BTreeMap::new(),
+            cgroups,
+            leaving: Vec::new(),
+            remove_at: None,
+            looked_at: None,
+            looking_since: None,
+            nobody_looks: false,
             own,
             retry_at: None,
             close_by: None,
@@ -127,6 +154,7 @@ impl Supervisor {
             _lock: lock,
         };
         supervisor.recover();
+        supervisor.look_if_stale();
         Ok(supervisor)
     }
 
@@ -154,12 +182,16 @@ impl Supervisor {
 
     /// Whether a shutdown is over. A process that is stuck in the kernel is left to the next agent.
     fn is_closed(&self) -> bool {
-        self.close_by.is_some_and(|by| self.live.is_empty() || by <= Instant::now())
+        let over = self.live.is_empty() && self.leaving.is_empty();
+        self.close_by.is_some_and(|by| over || by <= Instant::now())
     }
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Capacity(reply) => answer(reply, Ok(self.capacity())),
+            Command::Capacity(reply) => {
+                self.look_if_stale();
+                answer(reply, Ok(self.capacity()));
+            }
             Command::Queue(reply) => answer(reply, Ok(self.queue())),
             Command::Estimate(allocation, reply) => answer(reply, Ok(self.estimate(&allocation))),
             Command::DryRun(request, reply) => answer(reply, self.dry_run(&request)),
@@ -179,6 +211,7 @@ impl Supervisor {
                 let path = self.jobs.get(&native).map(|job| job.directory.join(LOG_NAME));
                 answer(reply, path.ok_or(WorkloadError::UnknownJob { native }));
             }
+            Command::Looked(busy) => self.on_looked(busy),
             Command::Exited(native, child) => self.reap(&native, child),
             Command::Shutdown(done) => {
                 self.waiting_for_close.extend(done);

@@ -6,7 +6,7 @@ use protocol::error::{ErrorBody, ErrorCode};
 
 use super::{Supervisor, duration};
 use crate::local::LOG_NAME;
-use crate::local::journal::{Job, Phase, Step, StopReason};
+use crate::local::journal::{Given, Job, Phase, Step, StopReason};
 use crate::local::process::{self, ProcessIdentity};
 use crate::local::schedule::Placed;
 use crate::read::{NativeId, RunState};
@@ -25,18 +25,33 @@ impl Supervisor {
         for (native, job) in open {
             match job.phase.clone() {
                 Phase::Queued { request } => self.recover_queued(&native, &request),
-                Phase::Starting { request, gpus } => {
+                Phase::Starting { request, given } => {
                     let found = process::marked_leader(&request.job_id, request.attempt);
                     if let Some(process) = &found {
                         self.note(&native, Step::Started { process: process.clone() });
                     }
-                    self.recover_started(&native, &job, &request, gpus, found, None);
+                    self.recover_started(&native, &job, &request, &given, found, None);
                 }
-                Phase::Running { request, gpus, process, stopping } => {
+                Phase::Running { request, given, process, stopping } => {
                     let found = Some(process).filter(ProcessIdentity::is_alive);
-                    self.recover_started(&native, &job, &request, gpus, found, stopping);
+                    self.recover_started(&native, &job, &request, &given, found, stopping);
                 }
                 Phase::Ended { .. } => {}
+            }
+        }
+        self.clear_cgroups();
+    }
+
+    /// Removes the cgroups of this state directory that no job is in any more.
+    fn clear_cgroups(&mut self) {
+        let Some(cgroups) = &self.cgroups else { return };
+        let held: Vec<_> = self.live.values().filter_map(|live| live.cgroup.as_ref()).collect();
+        for cgroup in cgroups.left_behind() {
+            if held.contains(&&cgroup) || self.leaving.contains(&cgroup) {
+                continue;
+            }
+            if let Err(error) = cgroup.remove() {
+                tracing::warn!(%error, cgroup = %cgroup.directory().display(), "a cgroup of no known job stays");
             }
         }
     }
@@ -57,11 +72,12 @@ impl Supervisor {
         native: &NativeId,
         job: &Job,
         request: &SubmitRequest,
-        gpus: Vec<u32>,
+        given: &Given,
         found: Option<ProcessIdentity>,
         stopping: Option<StopReason>,
     ) {
         let takes = self.schedule.takes(&request.allocation, request.memory_limit).unwrap_or_default();
+        let gpus = given.gpus.iter().filter_map(|written| written.device(&self.options.gpus)).collect();
         self.schedule.place(native.clone(), Placed { takes, gpus });
         let adopted = found.is_some();
         let process =

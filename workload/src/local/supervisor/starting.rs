@@ -1,6 +1,7 @@
 //! Starting what fits: "starting" goes to disk before the process exists, "started" right after.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Child;
@@ -10,7 +11,9 @@ use protocol::error::{ErrorBody, ErrorCode};
 
 use super::{Command, FIRST_SAMPLE, Live, RETRY, Supervisor, duration};
 use crate::error::WorkloadError;
-use crate::local::journal::{Phase, Step};
+use crate::local::cgroup::Limits;
+use crate::local::gpus::{self, GpuDevice, Written};
+use crate::local::journal::{Given, Job, Phase, Step};
 use crate::local::process::{self, Launch, ProcessIdentity};
 use crate::local::{LOG_NAME, METRICS_NAME, bytes};
 use crate::read::{NativeId, RunState};
@@ -20,10 +23,15 @@ impl Supervisor {
     pub(super) fn start_what_fits(&mut self) {
         while self.close_by.is_none()
             && self.retry_at.is_none()
+            && self.knows_busy()
             && let Some((native, placed)) = self.schedule.next()
         {
             // Unless "starting" is on disk, a crash could make the job run twice.
-            let record = self.record(&native, Step::Starting { gpus: placed.gpus.clone() });
+            let given = Given {
+                gpus: placed.gpus.iter().cloned().map(Written::Device).collect(),
+                cgroup: self.cgroups.as_ref().map(|cgroups| cgroups.of_job(&native)),
+            };
+            let record = self.record(&native, Step::Starting(given));
             if let Err(error) = self.flush().and_then(|()| self.journal.append(&record)) {
                 tracing::error!(%error, job = %native, "cannot start a job before its journal is written");
                 self.retry_at = Some(Instant::now() + RETRY);
@@ -33,15 +41,16 @@ impl Supervisor {
             self.schedule.place(native.clone(), placed);
             if let Err(error) = self.start(&native) {
                 tracing::warn!(%error, job = %native, "cannot start a job");
-                let error =
-                    ErrorBody::new(ErrorCode::JobFailed, format!("cannot start the program: {error}"));
+                let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+                let message = format!("cannot start the program: {error}{cause}");
+                let error = ErrorBody::new(ErrorCode::JobFailed, message);
                 self.end(&native, RunState::Failed, None, None, Some(error));
             }
         }
     }
 
     pub(super) fn start(&mut self, native: &NativeId) -> Result<(), WorkloadError> {
-        let Some(Phase::Starting { request, gpus }) = self.jobs.get(native).map(|job| job.phase.clone())
+        let Some(Phase::Starting { request, given }) = self.jobs.get(native).map(|job| job.phase.clone())
         else {
             return Ok(());
         };
@@ -50,6 +59,16 @@ impl Supervisor {
         })?;
         let log_path = request.directory.join(LOG_NAME);
         let log = process::open_log(&log_path).map_err(WorkloadError::io("cannot open", &log_path))?;
+        let doors = match &given.cgroup {
+            Some(cgroup) => {
+                let io = WorkloadError::io("cannot make the cgroup", cgroup.directory());
+                cgroup.make(&self.limits(&request)).map_err(io)?;
+                cgroup.doors()
+            }
+            None => Vec::new(),
+        };
+        let gpus: Vec<GpuDevice> =
+            given.gpus.iter().filter_map(|written| written.device(&self.options.gpus)).collect();
         let child = process::launch(&Launch {
             program: &program,
             arguments: request.argv.get(1..).unwrap_or_default(),
@@ -57,6 +76,7 @@ impl Supervisor {
             directory: &request.directory,
             log: &log,
             record: &self.exit_record(native),
+            doors: &doors,
         })
         .map_err(WorkloadError::io("cannot run", &program))?;
         let pid = process::pid_of(&child).as_raw();
@@ -103,8 +123,11 @@ impl Supervisor {
         adopted: bool,
     ) {
         let limit_at = self.limit_of(request).and_then(|limit| started.checked_add(duration(limit)));
+        let given = self.jobs.get(native).and_then(Job::given);
         let live = Live {
             process,
+            // One that cannot be seen from here, as from another container, holds nothing for us: sampling does.
+            cgroup: given.and_then(|given| given.cgroup.clone()).filter(|cgroup| cgroup.directory().is_dir()),
             log,
             adopted,
             stop: None,
@@ -124,17 +147,27 @@ impl Supervisor {
         process::find_program(request.argv.first()?, path.map_or("", String::as_str), &request.directory)
     }
 
-    pub(super) fn environment(&self, request: &SubmitRequest, gpus: &[u32]) -> BTreeMap<String, String> {
-        let mut environment = self.options.environment.clone();
-        if self.schedule.total().gpus > 0 {
-            // Empty hides every GPU from a job that asked for none.
-            let list = gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-            environment.insert("CUDA_VISIBLE_DEVICES".to_owned(), list);
+    fn limits(&self, request: &SubmitRequest) -> Limits {
+        let takes = self.schedule.takes(&request.allocation, request.memory_limit);
+        Limits {
+            memory_bytes: request.memory_limit.map(bytes),
+            processes: self.options.process_limit,
+            cores: takes.map_or(1, |takes| takes.cores),
         }
+    }
+
+    pub(super) fn environment(
+        &self,
+        request: &SubmitRequest,
+        devices: &[GpuDevice],
+    ) -> BTreeMap<String, String> {
+        let mut environment = self.options.environment.clone();
         if let Ok(takes) = self.schedule.takes(&request.allocation, request.memory_limit) {
             environment.insert("OMP_NUM_THREADS".to_owned(), takes.cores.to_string());
         }
         environment.extend(request.environment.clone());
+        // Behind what the job says: it cannot choose the devices of another one.
+        environment.extend(gpus::variables(devices));
         environment.insert("PARLEY_JOB_ID".to_owned(), request.job_id.to_string());
         environment.insert("PARLEY_ATTEMPT".to_owned(), request.attempt.to_string());
         let metrics = request.directory.join(METRICS_NAME);

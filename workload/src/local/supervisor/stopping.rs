@@ -1,4 +1,4 @@
-//! Stopping: SIGTERM to the group, then SIGKILL to all that is left of the job.
+//! Stopping: SIGTERM to the group, then SIGKILL to all that is left of the job, in its cgroup or not.
 
 use std::time::Instant;
 
@@ -51,6 +51,9 @@ impl Supervisor {
         live.kill_at = None;
         if may_signal {
             process::signal_group(live.process.pid, Signal::SIGKILL);
+        }
+        if let Some(cgroup) = &live.cgroup {
+            cgroup.end();
         }
         if let Some((job_id, attempt)) = attempt_of(native) {
             process::sweep(&job_id, attempt);

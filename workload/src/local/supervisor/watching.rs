@@ -13,7 +13,7 @@ impl Supervisor {
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let of_jobs =
             self.live.values().flat_map(|live| [live.limit_at, live.kill_at, Some(live.next_sample)]);
-        of_jobs.chain([self.retry_at]).flatten().min()
+        of_jobs.chain([self.retry_at, self.remove_at, self.next_look()]).flatten().min()
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
@@ -37,8 +37,14 @@ impl Supervisor {
         for native in out_of_grace {
             self.kill(&native);
         }
+        if due(self.remove_at) {
+            self.remove_cgroups();
+        }
         if !to_sample.is_empty() {
-            let memory = process::group_memory();
+            // The process table is walked for jobs without a cgroup only.
+            let walks = to_sample.iter().filter_map(|native| self.live.get(native));
+            let walks = walks.filter(|live| live.cgroup.is_none()).count() > 0;
+            let memory = if walks { process::group_memory() } else { BTreeMap::new() };
             for native in to_sample {
                 self.sample(&native, &memory, now);
             }
@@ -56,7 +62,14 @@ impl Supervisor {
         let slowest = if live.adopted { ADOPTED_SAMPLE } else { SLOWEST_SAMPLE };
         live.sample_gap = (live.sample_gap * 2).min(slowest);
         live.next_sample = now + live.sample_gap;
-        if let Some(group) = memory.get(&live.process.pid) {
+        if let Some(cgroup) = &live.cgroup {
+            let most = cgroup.peak_bytes().or_else(|| cgroup.used_bytes());
+            live.peak_bytes = live.peak_bytes.max(most);
+            // The kernel may have ended one process of the job only, and the others go on for nothing.
+            if cgroup.ran_out_of_memory() {
+                self.stop(native, StopReason::MemoryLimit);
+            }
+        } else if let Some(group) = memory.get(&live.process.pid) {
             let seen = group.now.max(group.most_of_one);
             live.peak_bytes = Some(live.peak_bytes.unwrap_or(0).max(seen));
             if live.memory_limit.is_some_and(|limit| group.now > limit) {
