@@ -8,6 +8,7 @@
 mod bad_input;
 mod harness;
 mod layers;
+mod limits;
 mod mcp;
 mod path;
 mod predecessor;
