@@ -79,6 +79,7 @@ impl Market {
             runtime_seconds: real.runtime_seconds,
             cost_usd: real.cost_usd,
             peak_memory_gib: None,
+            gpu_hours: None,
         };
         let outcome = if bid.delivers { DeliveryOutcome::Delivered } else { DeliveryOutcome::SiteFailed };
         let job_id = JobId::parse("job-1").unwrap();

@@ -400,8 +400,11 @@ pub struct Observed {
     pub runtime_seconds: Option<Seconds>,
     /// What it cost.
     pub cost_usd: Option<Usd>,
-    /// Largest resident memory.
+    /// The most memory that its processes held together, as the kernel or the workload manager counted it.
     pub peak_memory_gib: Option<GiB>,
+    /// Hours that it had GPUs for itself, each GPU counted; how busy it kept them is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_hours: Option<Number>,
 }
 
 /// A job as the hub shows it.

@@ -9,7 +9,7 @@ use protocol::error::{ErrorBody, ErrorCode};
 use protocol::ids::{ArtifactId, Digest};
 use protocol::job::{AttemptState, JobSpec, Metric, Observed};
 use protocol::requirement::Requirement;
-use protocol::units::{Seconds, Usd};
+use protocol::units::{Number, Seconds, Usd};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,13 @@ impl Worker {
                 Some(Usd::saturating(per_hour * run.get() / 3600.0))
             }
         });
-        Observed { start_seconds: waited.or(observed.start_seconds), cost_usd, ..observed }
+        let had = f64::from(entry.allocation.gpus);
+        let is_real = self.site().mock.is_none() && had > 0.0;
+        let gpu_hours = observed
+            .runtime_seconds
+            .filter(|_| is_real)
+            .map(|run| Number::saturating(had * run.get() / 3600.0));
+        Observed { start_seconds: waited.or(observed.start_seconds), cost_usd, gpu_hours, ..observed }
     }
 
     /// Tells the history how long the work waited, once that is known. Work that failed before it started

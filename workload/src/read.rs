@@ -148,7 +148,8 @@ pub struct Accounting {
     pub ended_at: Option<Timestamp>,
     /// Exit code; 128 plus the signal's number where a signal ended it.
     pub exit_code: Option<i32>,
-    /// Largest resident memory of all its processes together, as far as sampling saw.
+    /// The most memory that its processes held together: the kernel's or the manager's figure, or as far as
+    /// sampling saw.
     pub peak_memory_gib: Option<GiB>,
 }
 
@@ -161,6 +162,7 @@ impl Accounting {
             runtime_seconds: self.started_at.zip(self.ended_at).map(|(started, ended)| ended.since(started)),
             cost_usd: None,
             peak_memory_gib: self.peak_memory_gib,
+            gpu_hours: None,
         }
     }
 }

@@ -86,6 +86,7 @@ fn fold_report(job: &mut Job, report: &AttemptReport, at: Timestamp) {
     observed.runtime_seconds = report.observed.runtime_seconds.or(observed.runtime_seconds);
     observed.cost_usd = report.observed.cost_usd.or(observed.cost_usd);
     observed.peak_memory_gib = report.observed.peak_memory_gib.or(observed.peak_memory_gib);
+    observed.gpu_hours = report.observed.gpu_hours.or(observed.gpu_hours);
     for metric in &report.metrics {
         job.metrics.insert(metric.name.clone(), metric.value);
     }

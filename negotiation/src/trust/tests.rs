@@ -210,6 +210,7 @@ fn delivery_is_the_mean_of_the_promises_kept_times_the_stake() {
         runtime_seconds: Some(Seconds::from(1100)),
         cost_usd: Some(Usd::from(22)),
         peak_memory_gib: None,
+        gpu_hours: None,
     };
     let judged =
         delivery_evidence(&delivery(&id, &job, &promised, &observed, DeliveryOutcome::Delivered, 15.0));

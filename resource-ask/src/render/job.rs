@@ -106,6 +106,7 @@ fn write_promises(out: &mut dyn Write, screen: &Screen, job: &Job) -> io::Result
             observed.runtime_seconds.map(text::seconds),
         ),
         ("cost", promised.cost_usd.map(text::usd), observed.cost_usd.map(text::usd)),
+        ("GPU-hours", None, observed.gpu_hours.map(|hours| text::number(hours.get()))),
         ("peak memory", None, observed.peak_memory_gib.map(|memory| text::gib(rounded(memory)))),
     ];
     if rows.iter().all(|(_, promised, observed)| promised.is_none() && observed.is_none()) {

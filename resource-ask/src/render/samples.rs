@@ -396,6 +396,7 @@ pub fn job() -> Job {
             runtime_seconds: Some(seconds(71.4)),
             cost_usd: Some(Usd::saturating(0.62)),
             peak_memory_gib: Some(GiB::saturating(1.234_567)),
+            gpu_hours: None,
         },
         metrics: BTreeMap::from([
             ("auc".to_owned(), number(0.912_34)),

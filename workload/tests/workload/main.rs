@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper may fail its test")]
 
 mod adoption;
+mod bad_days;
 mod flux;
 mod local;
 mod local_cgroups;

@@ -76,10 +76,15 @@ impl Site {
         fake(&self.fakes(), name, &format!("REAL={}\n{lines}", real.display()));
     }
 
-    /// Runs one of its commands as an administrator would.
+    /// Changes its configuration as an administrator would.
     pub fn administer(&self, arguments: &[&str]) {
-        let done =
-            Command::new("scontrol").args(arguments).env("SLURM_CONF", &self.configuration).output().unwrap();
+        self.run("scontrol", arguments);
+    }
+
+    /// Runs one of its real commands.
+    pub fn run(&self, command: &str, arguments: &[&str]) {
+        let mut command = Command::new(command);
+        let done = command.args(arguments).env("SLURM_CONF", &self.configuration).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 }
