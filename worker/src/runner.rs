@@ -8,8 +8,8 @@ use protocol::artifact::Artifact;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::ids::{ArtifactId, Digest};
 use protocol::job::{AttemptState, JobSpec, Metric, Observed};
-use protocol::requirement::Requirement;
-use protocol::units::{Number, Seconds, Usd};
+use protocol::requirement::{ComputeNeed, Requirement};
+use protocol::units::{GiB, Number, Seconds, Usd};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -206,7 +206,7 @@ impl Worker {
             } else {
                 placement(&award.requirement)
             },
-            memory_limit: award.requirement.compute.memory_gib.filter(|_| self.site().mock.is_none()),
+            memory_limit: memory(&award.requirement.compute).filter(|_| self.site().mock.is_none()),
             time_limit,
         };
         let native = self.site().manager.submit(request).await.map_err(|error| error.body())?;
@@ -343,6 +343,16 @@ fn placement(requirement: &Requirement) -> Placement {
     }
 }
 
+/// The memory that work gets over all its nodes: what it asked for in total, or on each node.
+fn memory(compute: &ComputeNeed) -> Option<GiB> {
+    let nodes = f64::from(compute.nodes.unwrap_or(1).max(1));
+    let on_all = compute.memory_gib_per_node.map(|size| GiB::saturating(size.get() * nodes));
+    match (compute.memory_gib, on_all) {
+        (Some(total), Some(on_all)) if on_all > total => Some(on_all),
+        (total, on_all) => total.or(on_all),
+    }
+}
+
 fn storage(why: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::Storage, format!("the worker cannot write: {why}"))
 }
@@ -350,4 +360,30 @@ fn storage(why: &str) -> ErrorBody {
 /// The update of an attempt that failed without having run.
 pub fn failed(error: ErrorBody) -> Update {
     Update { error: Some(error), ..Update::state(AttemptState::Failed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_was_asked_for_in_total_or_on_each_node() {
+        let gib = |size: u32| Some(GiB::from(size));
+        for (nodes, total, on_each, expected) in [
+            (None, None, None, None),
+            (None, gib(64), None, gib(64)),
+            (None, None, gib(64), gib(64)),
+            (Some(4), None, gib(64), gib(256)),
+            (Some(4), gib(512), gib(64), gib(512)),
+            (Some(4), gib(128), gib(64), gib(256)),
+        ] {
+            let compute = ComputeNeed {
+                nodes,
+                memory_gib: total,
+                memory_gib_per_node: on_each,
+                ..ComputeNeed::default()
+            };
+            assert_eq!(memory(&compute), expected, "{compute:?}");
+        }
+    }
 }
