@@ -12,6 +12,8 @@ use crate::arguments::Manager;
 use crate::exit::Failure;
 use crate::say;
 
+type Opened = Result<Arc<dyn SubmitSide>, WorkloadError>;
+
 /// One workload manager.
 struct Row {
     /// How it is chosen.
@@ -23,7 +25,7 @@ struct Row {
     /// Its read side.
     reader: fn(Arc<dyn Clock>) -> Arc<dyn ReadSide>,
     /// Both sides, with a directory of our own.
-    open: fn(PathBuf, Arc<dyn Clock>) -> Result<Arc<dyn SubmitSide>, WorkloadError>,
+    open: fn(PathBuf, Arc<dyn Clock>) -> Opened,
 }
 
 /// In the order in which they are looked for: where Slurm and Flux both are, Flux is what somebody runs
