@@ -274,7 +274,7 @@ impl Manifest {
         let product = self.gpu_products.as_ref().is_none_or(|(_, products)| {
             node.gpu_product.as_ref().is_some_and(|product| products.contains(product))
         });
-        self.node_selector.iter().all(has) && product
+        node.takes(self.allocation.gpus) && self.node_selector.iter().all(has) && product
     }
 
     /// What the pod asks for.

@@ -422,7 +422,7 @@ impl ReadSide for KubernetesReader {
         };
         let seen = self.seen().await?;
         let now = StartEstimate { p50: Seconds::ZERO, p90: Seconds::ZERO };
-        Ok(seen.cluster.fits_now(asked, |_| true).filter(|fits| *fits).map(|_| now))
+        Ok(seen.cluster.fits_now(asked, |node| node.takes(allocation.gpus)).filter(|fits| *fits).map(|_| now))
     }
 
     async fn accounting(&self, job: &NativeId) -> Result<Accounting, WorkloadError> {

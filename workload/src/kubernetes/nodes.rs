@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Node, Pod, ResourceQuota, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Node, Pod, ResourceQuota, ResourceRequirements, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use protocol::facts::NodeGroup;
 use protocol::units::GiB;
@@ -156,6 +156,8 @@ impl Resident {
 pub(super) struct Machine {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) in_service: bool,
+    /// It is kept for work with GPUs.
+    gpus_only: bool,
     /// What there is for work.
     pub(super) has: Amount,
     /// What of it is free; none where the pods cannot be seen.
@@ -172,9 +174,9 @@ impl Machine {
         let status = node.status.unwrap_or_default();
         let spec = node.spec.unwrap_or_default();
         let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        let bars_us = spec.taints.iter().flatten().any(|taint| {
-            let is_of_gpus = GPU_RESOURCES.iter().any(|(resource, _)| taint.key == *resource);
-            taint.effect != "PreferNoSchedule" && !is_of_gpus
+        let taints = spec.taints.iter().flatten().filter(|taint| taint.effect != "PreferNoSchedule");
+        let (of_gpus, others): (Vec<&Taint>, Vec<&Taint>) = taints.partition(|taint| {
+            taint.effect == "NoSchedule" && GPU_RESOURCES.iter().any(|(resource, _)| taint.key == *resource)
         });
         let allocatable = status.allocatable.as_ref();
         let gpus =
@@ -187,7 +189,8 @@ impl Machine {
         let has = Amount::of(allocatable).without(taken(true));
         let architecture = status.node_info.map(|info| info.architecture).filter(|name| !name.is_empty());
         Self {
-            in_service: is_ready && !bars_us && spec.unschedulable != Some(true),
+            gpus_only: !of_gpus.is_empty(),
+            in_service: is_ready && others.is_empty() && spec.unschedulable != Some(true),
             has,
             free: pods_are_seen.then(|| has.without(taken(false))),
             gpu_resource: gpus.map(|(resource, _)| *resource),
@@ -199,6 +202,11 @@ impl Machine {
             }),
             labels,
         }
+    }
+
+    /// Whether it takes work with so many GPUs.
+    pub(super) fn takes(&self, gpus: u32) -> bool {
+        gpus > 0 || !self.gpus_only
     }
 
     /// The short name of its GPUs' model.
