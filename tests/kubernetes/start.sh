@@ -53,10 +53,9 @@ build() {
     "$cache/bin/openapi-gen" -i "$(echo $packages $own | tr ' ' ,)" -p k8s.io/kubernetes/pkg/generated/openapi \
         -O zz_generated.openapi --output-base "$GOPATH/src" -h hack/boilerplate/boilerplate.generatego.txt \
         --report-filename "$cache/openapi-report" >&2 || [ -s pkg/generated/openapi/zz_generated.openapi.go ]
-    local of=k8s.io/kubernetes/vendor/k8s.io/component-base/version
-    local version="-s -w -X $of.gitVersion=v1.20.2 -X $of.gitMajor=1 -X $of.gitMinor=20" program
+    local program
     for program in kube-apiserver kube-scheduler kube-controller-manager; do
-        go build -p "${BUILD_JOBS:-2}" -ldflags="$version" -o "$cache/bin/$program" "./cmd/$program"
+        go build -p "${BUILD_JOBS:-2}" -ldflags="-s -w" -o "$cache/bin/$program" "./cmd/$program"
     done
     echo "PARLEY_KUBERNETES=$cache/bin"
 }

@@ -115,7 +115,8 @@ async fn no_word_of_a_job_is_expanded(side: &dyn SubmitSide, setting: &Setting) 
 
 async fn the_site_is_described(side: &dyn SubmitSide) {
     let inventory = side.inventory().await.unwrap().unwrap();
-    assert_eq!(inventory.version.as_deref(), Some("1.20.2"));
+    // What was built of Debian's sources does not know its release.
+    assert!(inventory.version.unwrap().starts_with("0.0.0-master"));
     assert_eq!(inventory.nodes_out, 1);
     let groups: Vec<_> = inventory
         .groups
