@@ -100,12 +100,12 @@ async fn a_real_cluster_does_what_every_manager_does() {
 
 async fn no_word_of_a_job_is_expanded(side: &dyn SubmitSide, setting: &Setting) {
     let words = ["printf", "%s\\n", "$(PARLEY_JOB_ID)", "$$(X)", "$HOME", "a b", "", "\"'\\", "$", "ü\t"];
-    let mut request = setting.request("words", &words);
+    let mut request = setting.request("pod-words", &words);
     request.environment.insert("X".to_owned(), "$(PARLEY_ATTEMPT)$$".to_owned());
     let job = side.submit(request).await.unwrap();
     wait_for(side, &job, RunState::Completed).await;
     assert_eq!(log_of(side, &job).await, format!("{}\n", words[2..].join("\n")));
-    let mut request = setting.script("words-2", "printf '%s' \"$X\"");
+    let mut request = setting.script("pod-words-2", "printf '%s' \"$X\"");
     request.environment.insert("X".to_owned(), "$(PARLEY_ATTEMPT)$$\n$(Y)".to_owned());
     request.environment.insert("Y".to_owned(), "y".to_owned());
     let job = side.submit(request).await.unwrap();
@@ -137,7 +137,7 @@ async fn the_site_is_described(side: &dyn SubmitSide) {
 }
 
 async fn gpus_are_those_that_were_asked_for(side: &dyn SubmitSide, setting: &Setting) {
-    let mut request = setting.script("gpus", "sleep 300");
+    let mut request = setting.script("pod-gpus", "sleep 300");
     request.allocation.gpus = 2;
     request.placement.gpu_model = Some("H100".to_owned());
     request.memory_limit = Some(GiB::from(16));
@@ -149,7 +149,7 @@ async fn gpus_are_those_that_were_asked_for(side: &dyn SubmitSide, setting: &Set
     assert_eq!(capacity.free.memory_gib, Some(GiB::from(64)));
     let queue = side.queue().await.unwrap();
     assert_eq!((queue[0].takes.gpus, queue[0].takes.memory_gib), (2, Some(GiB::from(16))));
-    assert_eq!(queue[0].job_id.as_ref().unwrap().as_str(), "gpus");
+    assert_eq!(queue[0].job_id.as_ref().unwrap().as_str(), "pod-gpus");
     request.attempt = request.attempt.next();
     assert!(!side.dry_run(&request).await.unwrap().starts_now);
     request.placement.gpu_model = Some("b200".to_owned());
@@ -168,7 +168,7 @@ async fn an_image_that_cannot_be_pulled_ends_the_job(cluster: &Cluster) {
         options.image = Some("missing/image:1".to_owned());
         options.patience = Duration::from_millis(1);
     });
-    let job = side.submit(setting.script("no-image", "true")).await.unwrap();
+    let job = side.submit(setting.script("pod-no-image", "true")).await.unwrap();
     let status = wait_for(&side, &job, RunState::Failed).await;
     let error = status.error.unwrap();
     assert_eq!(error.code, ErrorCode::UpstreamBad);
@@ -178,15 +178,15 @@ async fn an_image_that_cannot_be_pulled_ends_the_job(cluster: &Cluster) {
 async fn an_attempt_of_somebody_else_is_not_ours(cluster: &Cluster) {
     let (ours, theirs) = (Setting::new(), Setting::new());
     let (side, other) = (cluster.open(&ours, |_| {}), cluster.open(&theirs, |_| {}));
-    let job = other.submit(theirs.script("same", "true")).await.unwrap();
-    let refused = side.submit(ours.script("same", "true")).await;
+    let job = other.submit(theirs.script("pod-same", "true")).await.unwrap();
+    let refused = side.submit(ours.script("pod-same", "true")).await;
     assert!(matches!(&refused, Err(WorkloadError::Conflict { native }) if *native == job), "{refused:?}");
     wait_for(&other, &job, RunState::Completed).await;
 }
 
 async fn a_lost_record_is_found_again(cluster: &Cluster) {
     let setting = Setting::new();
-    let request: SubmitRequest = setting.script("lost", "echo started >> starts");
+    let request: SubmitRequest = setting.script("pod-lost", "echo started >> starts");
     let side = cluster.open(&setting, |_| {});
     let job = side.submit(request.clone()).await.unwrap();
     wait_for_text(&request.directory.join("starts"), "started").await;

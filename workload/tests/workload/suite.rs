@@ -22,8 +22,13 @@ pub struct Differences {
     pub plans_ahead: bool,
 }
 
+/// One manager at a time: the jobs of the suite have the same names everywhere, and the local machine ends every
+/// process that carries the name of a job that it ends.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Runs the whole suite on a manager with an even number of cores and nothing running.
 pub async fn every_manager(side: &dyn SubmitSide, setting: &Setting, differences: Differences) {
+    let _turn = TURN.lock().await;
     a_program_runs_to_its_end(side, setting).await;
     exit_codes_are_kept(side, setting).await;
     the_job_sees_a_clean_environment(side, setting).await;
