@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::KubernetesOptions;
+use super::options::{self, KubernetesOptions};
 use super::refusals::Failure;
 
 /// The most that is read of one answer. A page of 500 pods has about 5 MB.
@@ -51,7 +51,17 @@ struct Target {
 /// The API server of one context.
 pub(super) struct ApiServer {
     target: Target,
-    connection: Mutex<Option<Connection>>,
+    way: Mutex<Way>,
+}
+
+/// How far the connection has come.
+#[derive(Default)]
+enum Way {
+    #[default]
+    None,
+    /// Somebody is making it.
+    Begun(oneshot::Receiver<Result<Connection, Failure>>),
+    Made(Connection),
 }
 
 /// A page of a listing.
@@ -70,15 +80,34 @@ impl ApiServer {
             namespace: options.namespace.clone(),
             deadline: options.deadline,
         };
-        Self { target, connection: Mutex::default() }
+        Self { target, way: Mutex::default() }
     }
 
     /// The connection; it is made once, and again after credentials were not accepted.
     pub(super) async fn connection(&self) -> Result<Connection, Failure> {
-        let mut kept = self.connection.lock().await;
-        if let Some(connection) = kept.as_ref() {
-            return Ok(connection.clone());
-        }
+        let mut way = self.way.lock().await;
+        let mut made = match std::mem::take(&mut *way) {
+            Way::Made(connection) => {
+                *way = Way::Made(connection.clone());
+                return Ok(connection);
+            }
+            Way::Begun(made) => made,
+            Way::None => self.connect()?,
+        };
+        let after = self.target.deadline;
+        let Ok(connection) = timeout_at(Instant::now() + after, &mut made).await else {
+            // Whoever comes next waits for the same, so that what hangs hangs once.
+            *way = Way::Begun(made);
+            return Err(Failure::Silent { what: "reading the kubeconfig", after });
+        };
+        let broken = |_| Failure::Configuration("it cannot be read".to_owned());
+        let connection = connection.map_err(broken)??;
+        *way = Way::Made(connection.clone());
+        Ok(connection)
+    }
+
+    /// Begins to make the connection, in a thread of its own.
+    fn connect(&self) -> Result<oneshot::Receiver<Result<Connection, Failure>>, Failure> {
         let (target, runtime) = (self.target.clone(), tokio::runtime::Handle::current());
         let (send, receive) = oneshot::channel();
         let connect = move || {
@@ -87,14 +116,7 @@ impl ApiServer {
         };
         let thread = std::thread::Builder::new().name("kubeconfig".to_owned());
         thread.spawn(connect).map_err(|error| Failure::Configuration(error.to_string()))?;
-        let what = "reading the kubeconfig";
-        let after = self.target.deadline;
-        let connection = timeout_at(Instant::now() + after, receive).await;
-        let connection = connection.map_err(|_| Failure::Silent { what, after })?;
-        let broken = |_| Failure::Configuration("it cannot be read".to_owned());
-        let connection = connection.map_err(broken)??;
-        *kept = Some(connection.clone());
-        Ok(connection)
+        Ok(receive)
     }
 
     /// Sends a request and reads its answer.
@@ -142,7 +164,7 @@ impl ApiServer {
         if !status.is_success() {
             if status == http::StatusCode::UNAUTHORIZED {
                 // The kubeconfig may have newer ones by the next time.
-                *self.connection.lock().await = None;
+                *self.way.lock().await = Way::None;
             }
             let complaint = timeout_at(until, Limited::new(body, COMPLAINT_LIMIT).collect()).await;
             let complaint = complaint.ok().and_then(Result::ok).map(|all| all.to_bytes().to_vec());
@@ -242,7 +264,7 @@ impl Target {
     fn kubeconfig(&self) -> Result<Option<Kubeconfig>, Failure> {
         let read = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
-            None if super::in_cluster() && super::kubeconfig_files().is_empty() => return Ok(None),
+            None if options::in_cluster() && options::kubeconfig_files().is_empty() => return Ok(None),
             None => Kubeconfig::read(),
         };
         read.map(Some).map_err(|error| Failure::Configuration(chain(&error)))

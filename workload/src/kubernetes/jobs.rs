@@ -166,11 +166,22 @@ impl Work {
                 }
             }
             (_, Some(_)) => RunState::Failed,
+            // It was held back, without a pod, when it was cancelled: it ends when it is let go.
+            (None, None) if self.is_held_back() && self.was_told_to_end() => RunState::Cancelled,
             (Some("Running" | "Succeeded" | "Failed"), None) => RunState::Running,
             // A node that does not answer may still run it.
             (Some("Unknown"), None) => RunState::Running,
             _ => RunState::Queued,
         }
+    }
+
+    /// Whether something that admits work holds it back.
+    fn is_held_back(&self) -> bool {
+        self.job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
+    }
+
+    fn was_told_to_end(&self) -> bool {
+        self.job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds) == Some(0)
     }
 
     fn pod_reason(&self) -> Option<&str> {

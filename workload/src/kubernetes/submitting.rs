@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Resource as _;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::Resource;
 use kube::core::Request;
 use kube::core::params::{GetParams, Patch, PatchParams, PostParams};
 use kube::core::subresource::LogParams;
@@ -22,7 +23,7 @@ use super::jobs::{Complaints, Work, forgotten};
 use super::logs::Log;
 use super::manifest::{self, CONTAINER, Manifest, REQUEST};
 use super::refusals::Failure;
-use super::{KubernetesOptions, KubernetesReader};
+use super::{KubernetesOptions, KubernetesReader, VolumeSource};
 use crate::attempts::{Attempts, Handed, HandsOver, Open, Record};
 use crate::error::WorkloadError;
 use crate::local::LOG_NAME;
@@ -74,6 +75,45 @@ impl Kubernetes {
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether there is certainly no object of this name. What may not be read may be there.
+    async fn is_missing<K: Resource<DynamicType = ()>>(
+        &self,
+        what: &'static str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<bool, WorkloadError> {
+        let request = Request::new(K::url_path(&(), namespace)).get(name, &GetParams::default());
+        match self.reader.server.ask(what, request).await {
+            Ok(_) => Ok(false),
+            Err(failure) if failure.is_not_found() => Ok(true),
+            Err(failure) if failure.is_forbidden() => Ok(false),
+            Err(failure) => Err(failure.error()),
+        }
+    }
+
+    /// What a pod would wait for in vain: Kubernetes takes a Job that names it, and its pod never begins.
+    async fn check_names(&self, manifest: &Manifest) -> Result<(), WorkloadError> {
+        let refuse = |field, reason: String| Err(WorkloadError::Refused { field, reason });
+        if let Some(class) = &manifest.priority_class
+            && self.is_missing::<PriorityClass>("GET priorityclass", None, class).await?
+        {
+            return refuse("placement.qos", format!("the cluster has no priority class {class:?}"));
+        }
+        let namespace = self.reader.server.connection().await?.namespace;
+        if let Some(VolumeSource::Claim(claim)) =
+            self.reader.options.volume.as_ref().map(|volume| &volume.source)
+            && self
+                .is_missing::<PersistentVolumeClaim>("GET persistentvolumeclaim", Some(&namespace), claim)
+                .await?
+        {
+            let reason = format!(
+                "the shared volume is claim {claim:?}, and namespace {namespace} has none of that name"
+            );
+            return refuse("directory", reason);
+        }
+        Ok(())
     }
 
     /// Copies what a pod has printed since the last time. Bytes that were dropped are counted.
@@ -198,7 +238,9 @@ impl HandsOver for Kubernetes {
         // What does not depend on the cluster is told without it.
         manifest::check(&request, options)?;
         let seen = self.reader.visible().await?;
-        Manifest::of(&request, options, seen.as_ref().map(|seen| &seen.cluster))
+        let manifest = Manifest::of(&request, options, seen.as_ref().map(|seen| &seen.cluster))?;
+        self.check_names(&manifest).await?;
+        Ok(manifest)
     }
 
     async fn test(&self, _: &SubmitRequest, ready: &Manifest) -> Result<DryRun, WorkloadError> {

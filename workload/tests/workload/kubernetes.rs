@@ -20,6 +20,7 @@ use crate::setting::{Setting, log_of, wait_for, wait_for_text};
 use crate::suite;
 
 mod replayed;
+mod server;
 
 /// Options of a cluster whose jobs' directories are below `root`, on every node.
 fn options(kubeconfig: &Path, root: &Path) -> KubernetesOptions {

@@ -85,3 +85,16 @@ fn pods_belong_to_the_job_that_owns_them() {
     assert_eq!(name(together(vec![job("u")], both)).as_deref(), Some("new"));
     assert_eq!(name(together(vec![job("another")], vec![pod("old", "u", early)])), None);
 }
+
+#[test]
+fn a_job_that_is_held_back_can_be_cancelled() {
+    let mut work = work(json!([{"type": "Suspended", "status": "True"}]), None);
+    let spec = |deadline: Value| {
+        let spec = json!({"suspend": true, "template": {}, "activeDeadlineSeconds": deadline});
+        Some(serde_json::from_value(spec).unwrap())
+    };
+    work.job.spec = spec(Value::Null);
+    assert_eq!(state(&work), RunState::Queued);
+    work.job.spec = spec(json!(0));
+    assert_eq!(state(&work), RunState::Cancelled);
+}
