@@ -42,6 +42,9 @@ const TASKS: &str = "parley/tasks";
 pub(super) const CONTAINER: &str = "work";
 const VOLUME: &str = "jobs";
 
+/// The most that words and variables may have together. An object of 1.5 MiB is more than etcd keeps.
+const WORDS_LIMIT: usize = 512 * 1024;
+
 /// Seconds between the stop signal and the end.
 const GRACE_SECONDS: i64 = 10;
 
@@ -111,6 +114,14 @@ fn whole_seconds(limit: Seconds) -> Result<i64, WorkloadError> {
 /// What Kubernetes has no place for, and what the operator has not chosen.
 pub(super) fn check(request: &SubmitRequest, options: &KubernetesOptions) -> Result<(), WorkloadError> {
     request.program()?;
+    let variables = request.environment.iter().flat_map(|(name, value)| [name, value]);
+    let length: usize = request.argv.iter().chain(variables).map(String::len).sum();
+    if length > WORDS_LIMIT {
+        return refuse(
+            "argv",
+            format!("{length} bytes with the variables; Kubernetes is given {WORDS_LIMIT} at most"),
+        );
+    }
     volume(&request.directory, options)?;
     if options.image.is_none() {
         return refuse("image", "no image is named for work; the operator of this worker has to choose one");

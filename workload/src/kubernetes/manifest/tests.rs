@@ -76,6 +76,7 @@ fn what_has_no_place_is_refused() {
     assert_eq!(refused(|r| r.directory = PathBuf::from("/jobs/../etc")), "directory");
     assert_eq!(refused(|r| r.directory = PathBuf::from("/jobsx/1")), "directory");
     assert_eq!(refused(|r| r.directory = PathBuf::from("jobs/1")), "directory");
+    assert_eq!(refused(|r| r.argv.push("x".repeat(600_000))), "argv");
     let gpu_model = |r: &mut SubmitRequest| (r.allocation.gpus, r.placement.gpu_model) = (1, some("a100"));
     assert_eq!(refused(gpu_model), "placement.gpu_model");
 }
