@@ -2,7 +2,7 @@
 # Starts and stops a Kubernetes whose nodes are pretended: the real API server, scheduler and controllers over a
 # real etcd, and kubelet.py, which runs the pods' commands as processes of this machine.
 #
-#   start.sh build CACHE           builds the programs from Debian's source packages; minutes, and 3 GB
+#   start.sh build CACHE           builds the programs from Debian's source packages: five minutes, 2.3 GB
 #   start.sh start DIRECTORY       starts one with its state in DIRECTORY and prints KUBECONFIG=...
 #   start.sh stop DIRECTORY        stops it
 #
