@@ -13,6 +13,7 @@ use secretary::Category;
 use crate::exit;
 use crate::listen::mcp_path;
 use crate::logging::LogFormat;
+use workload::kubernetes::{KubernetesOptions, SharedVolume};
 
 /// Serve a hub, a worker or a simulated fleet, and run the jobs that workers accept.
 #[derive(Debug, Parser)]
@@ -148,6 +149,9 @@ pub enum Manager {
     Slurm,
     /// Flux, the one of FLUX_URI or that of the system.
     Flux,
+    /// Kubernetes, the cluster of KUBECONFIG, of ~/.kube/config or of the service account. It is taken by
+    /// itself only where --kubernetes-image says what work runs in.
+    Kubernetes,
 }
 
 /// When false claims count.
@@ -245,6 +249,10 @@ pub struct Start {
     #[arg(long, help_heading = "Worker")]
     pub verbose: bool,
 
+    /// How Kubernetes is used, if it is.
+    #[command(flatten)]
+    pub kubernetes: KubernetesFlags,
+
     /// What is simulated, if anything.
     #[command(flatten)]
     pub mock: MockFlags,
@@ -269,6 +277,59 @@ pub struct Given {
     pub token: bool,
     /// `--join-secret`.
     pub join_secret: bool,
+}
+
+/// How Kubernetes is used.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubernetesFlags {
+    /// The context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub kubernetes_context: Option<String>,
+    /// The namespace that work runs in [default: that of the context]
+    #[arg(long, value_name = "NAME")]
+    pub kubernetes_namespace: Option<String>,
+    /// The image that work runs in; without one, nothing is submitted
+    #[arg(long, value_name = "IMAGE")]
+    pub kubernetes_image: Option<String>,
+    /// Where jobs have their directories, at the same path here and in the pods: CLAIM:/path, or
+    /// /directory/of/the/nodes:/path; --data-dir has to lie in it
+    #[arg(long, value_name = "VOLUME")]
+    pub kubernetes_volume: Option<SharedVolume>,
+    /// The service account of the pods [default: none, so that they get no credentials]
+    #[arg(long, value_name = "NAME")]
+    pub kubernetes_service_account: Option<String>,
+    /// A label of the nodes that are this site; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub kubernetes_node_selector: Vec<(String, String)>,
+}
+
+impl KubernetesFlags {
+    /// A flag that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--kubernetes-context", self.kubernetes_context.is_some()),
+            ("--kubernetes-namespace", self.kubernetes_namespace.is_some()),
+            ("--kubernetes-image", self.kubernetes_image.is_some()),
+            ("--kubernetes-volume", self.kubernetes_volume.is_some()),
+            ("--kubernetes-service-account", self.kubernetes_service_account.is_some()),
+            ("--kubernetes-node-selector", !self.kubernetes_node_selector.is_empty()),
+        ];
+        flags.into_iter().find(|(_, set)| *set).map(|(flag, _)| flag)
+    }
+
+    /// What they say of the cluster.
+    pub fn options(&self) -> KubernetesOptions {
+        KubernetesOptions {
+            context: self.kubernetes_context.clone(),
+            namespace: self.kubernetes_namespace.clone(),
+            image: self.kubernetes_image.clone(),
+            volume: self.kubernetes_volume.clone(),
+            service_account: self.kubernetes_service_account.clone(),
+            node_selector: self.kubernetes_node_selector.iter().cloned().collect(),
+            ..KubernetesOptions::of_process()
+        }
+    }
 }
 
 /// Flags of one simulated worker.

@@ -123,7 +123,7 @@ impl Stage {
         let crew = Crew::new(Base { url: url.clone(), hub_url: url.clone(), secret: secret.clone() })?;
         let prices = Prices { core_hour_usd: Some(Usd::saturating(OWN_CORE_HOUR_USD)), ..Prices::default() };
         let (site, machine) =
-            site::real(directory.path(), Manager::Local, Some(prices), Arc::new(SystemClock)).await?;
+            site::real(directory.path(), &Manager::Local.into(), Some(prices), Arc::new(SystemClock)).await?;
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let own_name = own_name(&host_name.to_string_lossy());
         crew.add(&own_name, &[], site, SEED)?;

@@ -5,12 +5,28 @@ use std::sync::Arc;
 
 use protocol::clock::Clock;
 use workload::flux::{Flux, FluxOptions, FluxReader};
+use workload::kubernetes::{Kubernetes, KubernetesOptions, KubernetesReader};
 use workload::slurm::{Slurm, SlurmOptions, SlurmReader};
 use workload::{ReadSide, SubmitSide, WorkloadError};
 
 use crate::arguments::Manager;
 use crate::exit::Failure;
 use crate::say;
+
+/// What is wanted as the manager of a worker.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Which one.
+    pub manager: Manager,
+    /// How Kubernetes is used, if it is the one.
+    pub kubernetes: KubernetesOptions,
+}
+
+impl From<Manager> for Wanted {
+    fn from(manager: Manager) -> Self {
+        Self { manager, kubernetes: KubernetesOptions::of_process() }
+    }
+}
 
 type Opened = Result<Arc<dyn SubmitSide>, WorkloadError>;
 
@@ -21,50 +37,61 @@ struct Row {
     /// Its name for people.
     name: &'static str,
     /// Whether its programs, or what leads to it, are on this machine at all.
-    is_installed: fn() -> bool,
+    is_installed: fn(&Wanted) -> bool,
     /// Its read side.
-    reader: fn(Arc<dyn Clock>) -> Arc<dyn ReadSide>,
+    reader: fn(&Wanted, Arc<dyn Clock>) -> Arc<dyn ReadSide>,
     /// Both sides, with a directory of our own.
-    open: fn(PathBuf, Arc<dyn Clock>) -> Opened,
+    open: fn(&Wanted, PathBuf, Arc<dyn Clock>) -> Opened,
 }
 
 /// In the order in which they are looked for: where Slurm and Flux both are, Flux is what somebody runs
 /// within a job of Slurm.
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 3] = [
     Row {
         chosen_by: Manager::Slurm,
         name: "Slurm",
-        is_installed: || SlurmOptions::of_process().is_installed(),
-        reader: |clock| Arc::new(SlurmReader::new(SlurmOptions::of_process(), clock)),
-        open: |directory, clock| Ok(Arc::new(Slurm::open(SlurmOptions::of_process(), directory, clock)?)),
+        is_installed: |_| SlurmOptions::of_process().is_installed(),
+        reader: |_, clock| Arc::new(SlurmReader::new(SlurmOptions::of_process(), clock)),
+        open: |_, directory, clock| Ok(Arc::new(Slurm::open(SlurmOptions::of_process(), directory, clock)?)),
     },
     Row {
         chosen_by: Manager::Flux,
         name: "Flux",
-        is_installed: || FluxOptions::of_process().is_installed(),
-        reader: |_| Arc::new(FluxReader::new(FluxOptions::of_process())),
-        open: |directory, clock| Ok(Arc::new(Flux::open(FluxOptions::of_process(), directory, clock)?)),
+        is_installed: |_| FluxOptions::of_process().is_installed(),
+        reader: |_, _| Arc::new(FluxReader::new(FluxOptions::of_process())),
+        open: |_, directory, clock| Ok(Arc::new(Flux::open(FluxOptions::of_process(), directory, clock)?)),
+    },
+    Row {
+        chosen_by: Manager::Kubernetes,
+        name: "Kubernetes",
+        // Many have a kubeconfig and mean their own machine.
+        is_installed: |wanted| wanted.kubernetes.image.is_some() && wanted.kubernetes.is_installed(),
+        reader: |wanted, _| Arc::new(KubernetesReader::new(wanted.kubernetes.clone())),
+        open: |wanted, directory, clock| {
+            Ok(Arc::new(Kubernetes::open(wanted.kubernetes.clone(), directory, clock)?))
+        },
     },
 ];
 
 /// The read sides of all of them, installed or not.
 pub fn readers(clock: &Arc<dyn Clock>) -> Vec<Arc<dyn ReadSide>> {
-    ROWS.iter().map(|row| (row.reader)(clock.clone())).collect()
+    let wanted = Wanted::from(Manager::Auto);
+    ROWS.iter().map(|row| (row.reader)(&wanted, clock.clone())).collect()
 }
 
 /// The site's workload manager, where one is wanted and answers. One that was found and not asked for
 /// may be silent.
 pub async fn of_site(
     directory: &Path,
-    wanted: Manager,
+    wanted: &Wanted,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn SubmitSide>>, Failure> {
     for row in ROWS {
-        let auto = wanted == Manager::Auto && (row.is_installed)();
-        if !auto && wanted != row.chosen_by {
+        let auto = wanted.manager == Manager::Auto && (row.is_installed)(wanted);
+        if !auto && wanted.manager != row.chosen_by {
             continue;
         }
-        let manager = (row.open)(directory.join(row.name.to_lowercase()), clock.clone())?;
+        let manager = (row.open)(wanted, directory.join(row.name.to_lowercase()), clock.clone())?;
         match manager.capacity().await {
             Ok(_) => return Ok(Some(manager)),
             Err(error) if !auto => return Err(error.into()),

@@ -15,6 +15,7 @@ use protocol::units::Seconds;
 use crate::arguments::{Audit, Manager, MockFlags, Start, ToolNaming, Transport};
 use crate::exit::Failure;
 use crate::listen::Place;
+use crate::managers::Wanted;
 use crate::member::hub_root;
 use crate::site::Recipe;
 
@@ -72,7 +73,7 @@ pub struct WorkerPlan {
     /// Where its data lies, unless at the usual place.
     pub data_dir: Option<PathBuf>,
     /// What runs its work.
-    pub manager: Manager,
+    pub manager: Wanted,
     /// Its prices.
     pub prices: Option<PathBuf>,
     /// Whether proposals carry the trace of calls.
@@ -173,6 +174,7 @@ impl Start {
             ("--worker-id", self.worker_id.is_some()),
             ("--label", !self.label.is_empty()),
             ("--manager", self.manager.is_some()),
+            (self.kubernetes.given().unwrap_or_default(), self.kubernetes.given().is_some()),
             ("--prices", self.prices.is_some()),
             ("--verbose", self.verbose),
             ("--mock", self.mock.mock.is_some()),
@@ -217,6 +219,18 @@ impl Start {
         }
         if simulated && self.manager.is_some() {
             return Err(usage("a simulated worker simulates its manager: leave out --manager or --mock"));
+        }
+        if let Some(flag) = self.kubernetes.given() {
+            if simulated {
+                return Err(usage(format!(
+                    "a simulated worker simulates its manager: leave out {flag} or --mock"
+                )));
+            }
+            if !matches!(self.manager, None | Some(Manager::Auto | Manager::Kubernetes)) {
+                return Err(usage(format!(
+                    "{flag} is for Kubernetes: leave out --manager, or say kubernetes"
+                )));
+            }
         }
         if simulated && self.prices.is_some() {
             return Err(usage("a simulated worker has prices of its own: leave out --prices or --mock"));
@@ -284,7 +298,10 @@ impl Start {
                 .data_dir
                 .as_ref()
                 .map(|path| if self.dual { path.join("worker") } else { path.clone() }),
-            manager: self.manager.unwrap_or_default(),
+            manager: Wanted {
+                manager: self.manager.unwrap_or_default(),
+                kubernetes: self.kubernetes.options(),
+            },
             prices: self.prices.clone(),
             verbose: self.verbose,
         })
@@ -345,6 +362,10 @@ mod tests {
             "--hub --manager slurm",
             "--mock --manager flux",
             "--hub --manager flux",
+            "--mock --kubernetes-image busybox",
+            "--hub --kubernetes-image busybox",
+            "--join http://127.0.0.1:1 --manager slurm --kubernetes-namespace lab",
+            "--join http://127.0.0.1:1 --kubernetes-volume here",
             "--transport stdio --hub",
             "--transport stdio --join http://h --join-secret s",
             "--label a=1 --label a=2",

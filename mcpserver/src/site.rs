@@ -22,9 +22,8 @@ use worker::{Mock, Site};
 use workload::local::{BusyGpus, GpuDevice, GpuVendor, LocalMachine, LocalOptions};
 use workload::{ReadSide, SubmitSide};
 
-use crate::arguments::Manager;
 use crate::exit::Failure;
-use crate::managers::of_site;
+use crate::managers::{Wanted, of_site};
 use crate::say;
 use crate::start::own_program;
 
@@ -58,7 +57,7 @@ pub struct Recipe {
 /// machine, which is handed back as well because somebody has to end it.
 pub async fn real(
     directory: &Path,
-    manager: Manager,
+    manager: &Wanted,
     prices: Option<Prices>,
     clock: Arc<dyn Clock>,
 ) -> Result<(Site, Option<Arc<LocalMachine>>), Failure> {

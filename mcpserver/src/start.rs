@@ -212,7 +212,7 @@ async fn prepare(plan: &WorkerPlan) -> Result<Prepared, Failure> {
                 }
                 None => {
                     let prices = plan.prices.as_deref().map(site::read_prices).transpose()?;
-                    site::real(&path, plan.manager, prices, clock.clone()).await?
+                    site::real(&path, &plan.manager, prices, clock.clone()).await?
                 }
             };
             (site, key, Ledger::open(&path)?, path, Directory::Kept(kept, machine))

@@ -14,6 +14,7 @@ mod attempts;
 pub mod error;
 pub mod flux;
 mod hostname;
+pub mod kubernetes;
 pub mod local;
 pub mod program;
 pub mod read;

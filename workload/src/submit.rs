@@ -61,13 +61,19 @@ impl SubmitRequest {
 
     /// The whole environment of the job on a node: a clean set, what the request says, what we say.
     pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = clean_environment();
+        variables.extend(self.own_variables());
+        variables
+    }
+
+    /// What the request says and what we say, for a job that has an environment already.
+    pub(crate) fn own_variables(&self) -> BTreeMap<String, String> {
         let ours = [
             ("PARLEY_JOB_ID", self.job_id.to_string()),
             ("PARLEY_ATTEMPT", self.attempt.to_string()),
             ("PARLEY_METRICS", self.directory.join(METRICS_NAME).display().to_string()),
         ];
-        let mut variables = clean_environment();
-        variables.extend(self.environment.clone());
+        let mut variables = self.environment.clone();
         variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         variables
     }

@@ -22,7 +22,7 @@ use protocol::units::{Seconds, Timestamp};
 
 pub(crate) use self::notes::BATCH_SCRIPT;
 use self::notes::Noted;
-pub(crate) use self::records::{Record, Records, name, write};
+pub(crate) use self::records::{Record, Records, name, notes, write};
 use crate::error::WorkloadError;
 use crate::read::{Accounting, NativeId, ReadSide, RunState};
 use crate::submit::{DryRun, Status, SubmitRequest};

@@ -47,8 +47,13 @@ impl Record {
 
     /// Where its batch script notes the start and the end.
     pub(crate) fn notes(&self) -> PathBuf {
-        self.directory.join(format!(".parley-{}", self.attempt))
+        notes(&self.directory, self.attempt)
     }
+}
+
+/// Where the batch script of an attempt notes the start and the end.
+pub(crate) fn notes(directory: &Path, attempt: AttemptNumber) -> PathBuf {
+    directory.join(format!(".parley-{attempt}"))
 }
 
 /// The name of an attempt's job.

@@ -283,7 +283,7 @@ fn gib(bytes: u64) -> GiB {
     GiB::saturating(bytes as f64 / BYTES_PER_GIB)
 }
 
-fn bytes(size: GiB) -> u64 {
+pub(crate) fn bytes(size: GiB) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates")]
     let bytes = (size.get() * BYTES_PER_GIB) as u64;
     bytes

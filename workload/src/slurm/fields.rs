@@ -147,7 +147,7 @@ fn outside_brackets(text: &str) -> String {
 
 /// The short model name in a type of GPUs (`nvidia_h100_80gb_hbm3` is an `h100`). A slice of a GPU keeps
 /// its whole name: it is no GPU of that model.
-pub(super) fn gpu_model(kind: &str) -> String {
+pub(crate) fn gpu_model(kind: &str) -> String {
     let name = kind.to_ascii_lowercase();
     let bare = ["nvidia_", "tesla_", "amd_", "instinct_"]
         .iter()

@@ -42,6 +42,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use self::directives::Directives;
+pub(crate) use self::fields::gpu_model;
 use self::jobs::Job;
 use self::nodes::Cluster;
 pub use self::submitting::Slurm;

@@ -18,7 +18,7 @@ use crate::suite;
 #[tokio::test]
 async fn the_suite() {
     let setting = Setting::new();
-    let differences = suite::Differences { finds_programs: true, resolution_seconds: 0.0 };
+    let differences = suite::Differences { finds_programs: true, resolution_seconds: 0.0, plans_ahead: true };
     suite::every_manager(&setting.open(), &setting, differences).await;
 }
 

@@ -5,6 +5,7 @@
 mod adoption;
 mod bad_days;
 mod flux;
+mod kubernetes;
 mod local;
 mod local_cgroups;
 mod local_gpus;

@@ -30,7 +30,8 @@ async fn the_suite() {
     let mut options = site.options();
     options.defaults = short();
     let slurm = site.open(options, &setting.state());
-    let differences = suite::Differences { finds_programs: false, resolution_seconds: 1.0 };
+    let differences =
+        suite::Differences { finds_programs: false, resolution_seconds: 1.0, plans_ahead: true };
     suite::every_manager(&slurm, &setting, differences).await;
 }
 
