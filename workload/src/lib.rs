@@ -8,12 +8,14 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`] and [`flux::Flux`] drive Slurm and Flux through their commands.
+//! [`slurm::Slurm`], [`flux::Flux`] and [`pbs::Pbs`] drive Slurm, Flux and PBS
+//! through their commands.
 
 mod attempts;
 pub mod error;
 pub mod flux;
 pub mod local;
+pub mod pbs;
 pub mod program;
 pub mod read;
 pub mod slurm;

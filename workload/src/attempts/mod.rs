@@ -8,6 +8,7 @@
 //!                                                                      --else---> withdrawn, for good
 //! ```
 
+mod followed;
 mod notes;
 mod records;
 mod sides;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
+pub(crate) use self::followed::Followed;
 pub(crate) use self::notes::BATCH_SCRIPT;
 use self::notes::Noted;
 pub(crate) use self::records::{Record, Records, name, write};
