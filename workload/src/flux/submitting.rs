@@ -38,7 +38,13 @@ impl Flux {
     ) -> Result<Self, WorkloadError> {
         let directory = directory.into();
         let attempts = Attempts::open(&directory)?;
-        Ok(Self { reader: FluxReader::new(options), clock, attempts, directory, followed: Followed::default() })
+        Ok(Self {
+            reader: FluxReader::new(options),
+            clock,
+            attempts,
+            directory,
+            followed: Followed::default(),
+        })
     }
 
     /// Every check of ours, and the jobspec.

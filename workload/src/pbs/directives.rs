@@ -10,7 +10,7 @@ use protocol::facts::Allocation;
 use protocol::units::{GiB, Seconds};
 
 use super::Flavour;
-use super::nodes::{Amount, Cluster, Limits, Node, Queue, nodes};
+use super::nodes::{AMOUNTS, Amount, Cluster, Limits, Node, Queue, nodes};
 use crate::error::WorkloadError;
 use crate::submit::SubmitRequest;
 
@@ -76,6 +76,9 @@ fn resources(flavour: Flavour, constraint: Option<&String>) -> Result<Vec<String
     let parts = constraint.iter().flat_map(|constraint| constraint.split(':'));
     parts
         .map(|part| match (flavour, part.split_once('=')) {
+            (Flavour::OpenPbs, Some((name, _))) if AMOUNTS.contains(&name) => {
+                refuse(field, format!("{name} is asked for by the size of the work"))
+            }
             (Flavour::OpenPbs, Some((name, value))) => {
                 Ok(format!("{}={}", word(field, name)?, word(field, value)?))
             }
@@ -104,7 +107,8 @@ fn check(flavour: Flavour, request: &SubmitRequest) -> Result<(), WorkloadError>
     match placement.tasks {
         Some(0) => refuse("placement.tasks", "0 tasks do nothing".to_owned()),
         Some(_) if flavour == Flavour::Torque => {
-            let reason = "Torque is not told how many processes there are; its list of places has one for each core";
+            let reason =
+                "Torque is not told how many processes there are; its list of places has one for each core";
             refuse("placement.tasks", reason.to_owned())
         }
         _ => Ok(()),
@@ -115,7 +119,10 @@ fn check(flavour: Flavour, request: &SubmitRequest) -> Result<(), WorkloadError>
 fn share(field: &'static str, what: &str, whole: u32, parts: u32) -> Result<u32, WorkloadError> {
     match whole.checked_div(parts).filter(|_| whole.is_multiple_of(parts)) {
         Some(share) => Ok(share),
-        None => refuse(field, format!("{parts} chunks cannot share {whole} {what} evenly, and PBS gives each the same")),
+        None => refuse(
+            field,
+            format!("{parts} chunks cannot share {whole} {what} evenly, and PBS gives each the same"),
+        ),
     }
 }
 
@@ -169,7 +176,8 @@ impl Directives {
             }
         }
         let names = || cluster.queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>().join(", ");
-        let none = || refuse(field, format!("no queue of that name takes work of ours; there are: {}", names()));
+        let none =
+            || refuse(field, format!("no queue of that name takes work of ours; there are: {}", names()));
         refused.map_or_else(none, Err)
     }
 
@@ -208,14 +216,20 @@ impl Directives {
     }
 
     /// Asks for GPUs of a model by the resource that the site keeps it in.
-    fn want_model(&mut self, request: &SubmitRequest, queue: &Queue, cluster: &Cluster) -> Result<(), WorkloadError> {
+    fn want_model(
+        &mut self,
+        request: &SubmitRequest,
+        queue: &Queue,
+        cluster: &Cluster,
+    ) -> Result<(), WorkloadError> {
         let model = request.placement.gpu_model.as_ref().filter(|_| request.allocation.gpus > 0);
         let Some(wanted) = model.map(|model| super::fields::gpu_model(model)) else { return Ok(()) };
         let nodes = self.nodes_of(cluster);
         let named = nodes.iter().filter_map(|node| node.model.as_ref());
         match named.clone().find(|(_, model)| super::fields::gpu_model(model) == wanted) {
             Some((name, model)) => {
-                let asked = format!("{}={}", word("placement.gpu_model", name)?, word("placement.gpu_model", model)?);
+                let asked =
+                    format!("{}={}", word("placement.gpu_model", name)?, word("placement.gpu_model", model)?);
                 self.resources.push(asked);
                 Ok(())
             }
@@ -267,7 +281,8 @@ impl Directives {
             };
             self.cores = share("placement.tasks", "cores", cores, self.chunks)?;
             self.gpus = share("allocation.gpus", "GPUs", gpus, self.chunks)?;
-            self.ranks = tasks.map(|tasks| share("placement.tasks", "tasks", tasks, self.chunks)).transpose()?;
+            self.ranks =
+                tasks.map(|tasks| share("placement.tasks", "tasks", tasks, self.chunks)).transpose()?;
             if let Some(tasks) = tasks.filter(|tasks| !cores.is_multiple_of(*tasks)) {
                 return refuse("placement.tasks", format!("{tasks} tasks cannot share {cores} cores evenly"));
             }
@@ -286,10 +301,16 @@ impl Directives {
         ];
         for (field, what, asked, least, most) in counts {
             if let Some(most) = most.filter(|most| asked > *most) {
-                return refuse(field, format!("{asked} asked for, queue {queue} gives {most} {what} to a job"));
+                return refuse(
+                    field,
+                    format!("{asked} asked for, queue {queue} gives {most} {what} to a job"),
+                );
             }
             if let Some(least) = least.filter(|least| asked < *least) {
-                return refuse(field, format!("{asked} asked for, queue {queue} takes jobs from {least} {what} on"));
+                return refuse(
+                    field,
+                    format!("{asked} asked for, queue {queue} takes jobs from {least} {what} on"),
+                );
             }
         }
         let asked = self.memory_mib.map(|mib| mib.saturating_mul(self.chunks.into()));
@@ -335,8 +356,13 @@ impl Directives {
     }
 
     fn fit(&self, nodes: impl Iterator<Item = Amount>) -> bool {
-        let chunk = Amount { cores: self.cores, gpus: self.gpus, memory_kib: self.memory_mib.map(|mib| mib.saturating_mul(1024)) };
-        let holds = nodes.map(|node| if self.whole_nodes { chunk.times_in(node).min(1) } else { chunk.times_in(node) });
+        let chunk = Amount {
+            cores: self.cores,
+            gpus: self.gpus,
+            memory_kib: self.memory_mib.map(|mib| mib.saturating_mul(1024)),
+        };
+        let holds = nodes
+            .map(|node| if self.whole_nodes { chunk.times_in(node).min(1) } else { chunk.times_in(node) });
         holds.fold(0_u64, u64::saturating_add) >= u64::from(self.chunks)
     }
 
@@ -369,7 +395,10 @@ impl Place<'_> {
         let (cores, gpus) = (sum(|node| node.has.cores), sum(|node| node.has.gpus));
         let have = self.nodes.len();
         if asked.cores > cores {
-            return refuse("allocation.cores", format!("{} asked for, queue {name} has {cores}", asked.cores));
+            return refuse(
+                "allocation.cores",
+                format!("{} asked for, queue {name} has {cores}", asked.cores),
+            );
         }
         if asked.nodes as usize > have {
             return refuse("allocation.nodes", format!("{} asked for, queue {name} has {have}", asked.nodes));
@@ -377,7 +406,8 @@ impl Place<'_> {
         if asked.gpus > gpus {
             return refuse("allocation.gpus", format!("{} asked for, queue {name} has {gpus}", asked.gpus));
         }
-        let memory = self.nodes.iter().try_fold(0_u64, |sum, node| Some(sum.saturating_add(node.has.memory_kib?)));
+        let memory =
+            self.nodes.iter().try_fold(0_u64, |sum, node| Some(sum.saturating_add(node.has.memory_kib?)));
         if let (Some(asked), Some(memory)) = (request.memory_limit.map(mib), memory)
             && asked > memory / 1024
         {
@@ -401,7 +431,8 @@ impl Place<'_> {
 
     /// Over how few equal chunks cores and GPUs can be spread that each fit a node.
     fn spread(&self, cores: u32, gpus: u32) -> u32 {
-        let (most_cores, most_gpus) = (self.cores_of(1), self.nodes.iter().map(|node| node.has.gpus).max().unwrap_or(0));
+        let (most_cores, most_gpus) =
+            (self.cores_of(1), self.nodes.iter().map(|node| node.has.gpus).max().unwrap_or(0));
         let even = |parts: &u32| cores.is_multiple_of(*parts) && gpus.is_multiple_of(*parts);
         let small = |parts: &u32| cores / parts <= most_cores && gpus / parts <= most_gpus;
         (1..=cores).find(|parts| even(parts) && small(parts)).unwrap_or(cores)

@@ -138,7 +138,8 @@ pub(super) fn state_count(text: &str, state: &str) -> Option<u32> {
 /// A model's short name: `NVIDIA-H100` is `h100`.
 pub(super) fn gpu_model(kind: &str) -> String {
     let kind = kind.to_ascii_lowercase();
-    let kind = kind.strip_prefix("nvidia").map_or(kind.as_str(), |rest| rest.trim_start_matches(['-', '_', ' ']));
+    let kind =
+        kind.strip_prefix("nvidia").map_or(kind.as_str(), |rest| rest.trim_start_matches(['-', '_', ' ']));
     kind.to_owned()
 }
 
@@ -175,16 +176,22 @@ mod tests {
     #[test]
     fn places_are_read_with_what_is_taken_of_them() {
         let parts = exec_vnode("(node1[2]:ncpus=6:mem=4194304kb)+(node2:ncpus=2:ngpus=1)").unwrap();
-        assert_eq!((parts[0].vnode.as_str(), parts[0].cores, parts[0].memory_kib), ("node1[2]", 6, 4_194_304));
+        assert_eq!(
+            (parts[0].vnode.as_str(), parts[0].cores, parts[0].memory_kib),
+            ("node1[2]", 6, 4_194_304)
+        );
         assert_eq!((parts[1].vnode.as_str(), parts[1].cores, parts[1].gpus), ("node2", 2, 1));
         assert_eq!(exec_vnode("(a:ncpus=1+b:ncpus=2)").unwrap().len(), 2);
         assert_eq!((exec_vnode(""), exec_vnode("(a:ncpus=x)")), (None, None));
         let hosts = exec_host("n1/0-3+n2/1,5-6+n2/0").unwrap();
         assert_eq!(hosts.iter().map(|part| part.cores).collect::<Vec<_>>(), [4, 3, 1]);
         assert_eq!((exec_host("n1"), exec_host("n1/3-1"), exec_host("/0")), (None, None, None));
-        for (text, size) in
-            [("2:ppn=8:gpus=1", (16, 2)), ("3", (3, 0)), ("node7:ppn=4+2:bigmem:ppn=2", (8, 0)), ("n1+n2", (2, 0))]
-        {
+        for (text, size) in [
+            ("2:ppn=8:gpus=1", (16, 2)),
+            ("3", (3, 0)),
+            ("node7:ppn=4+2:bigmem:ppn=2", (8, 0)),
+            ("n1+n2", (2, 0)),
+        ] {
             assert_eq!(node_request(text), Some(size), "{text}");
         }
         assert_eq!((node_request("1:ppn=x"), node_request("4294967295:ppn=2")), (None, None));

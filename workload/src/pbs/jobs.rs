@@ -55,7 +55,8 @@ fn job(flavour: Flavour, record: &Record) -> Option<Job> {
     let letter = record.get("job_state")?;
     let exit_status =
         record.get("Exit_status").or_else(|| record.get("exit_status")).and_then(|code| code.parse().ok());
-    let started_at = time("stime").or_else(|| time("start_time")).filter(|_| !matches!(letter, "Q" | "H" | "W"));
+    let started_at =
+        time("stime").or_else(|| time("start_time")).filter(|_| !matches!(letter, "Q" | "H" | "W"));
     let is_deleted = record.get("substate") == Some(TERMINATED);
     let state = match letter {
         "Q" | "H" | "W" | "T" => RunState::Queued,
@@ -142,9 +143,10 @@ impl Job {
             received_at: self.submitted_at,
             started_at: self.started_at,
             ended_at: self.ended_at,
-            exit_code: self.exit_status.filter(|code| by_itself && *code >= 0).map(|code| {
-                if code >= SIGNALS_FROM { code - SIGNALS_FROM + 128 } else { code }
-            }),
+            exit_code: self
+                .exit_status
+                .filter(|code| by_itself && *code >= 0)
+                .map(|code| if code >= SIGNALS_FROM { code - SIGNALS_FROM + 128 } else { code }),
             peak_memory_gib: self.peak_memory_kib.map(fields::gib),
         }
     }

@@ -57,8 +57,7 @@ impl Record {
 pub(super) fn json(text: &str, kind: Kind) -> Result<Vec<Record>, String> {
     // Values of variables are printed with their control characters as they stand.
     let document: Value = serde_json::from_str(text).or_else(|error| {
-        let plain: String =
-            text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+        let plain: String = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
         serde_json::from_str(&plain).map_err(|_| error.to_string())
     })?;
     let records = match (document.get(kind.key), document.get("timestamp")) {
@@ -149,7 +148,10 @@ mod tests {
         let from_json = json(json_text, JOBS).unwrap();
         assert_eq!(from_json, text(text_form, JOBS).unwrap());
         assert_eq!((from_json.len(), from_json[0].get("comment")), (1, Some("one two")));
-        assert_eq!(from_json[0].within("Resource_List").collect::<Vec<_>>(), [("mem", "2gb"), ("ncpus", "2")]);
+        assert_eq!(
+            from_json[0].within("Resource_List").collect::<Vec<_>>(),
+            [("mem", "2gb"), ("ncpus", "2")]
+        );
     }
 
     #[test]
@@ -157,7 +159,8 @@ mod tests {
         let listing = "{\"timestamp\": 1, \"Jobs\": {\"1.s\": {\"Variable_List\": {\"A\": \"\u{1}\u{1b}\"}, \"queue\": \"q\"}}}";
         assert_eq!(json(listing, JOBS).unwrap()[0].get("queue"), Some("q"));
         assert_eq!(json("{\"timestamp\": 1}", JOBS).unwrap(), []);
-        for bad in ["", "{}", "[]", "{\"Jobs\": 3}", "{\"timestamp\": 1, \"Jobs\": {\"1.s\"", "usage: qstat"] {
+        for bad in ["", "{}", "[]", "{\"Jobs\": 3}", "{\"timestamp\": 1, \"Jobs\": {\"1.s\"", "usage: qstat"]
+        {
             assert!(json(bad, JOBS).is_err(), "{bad}");
         }
         assert!(text("qstat: nothing\n", JOBS).is_err());

@@ -234,7 +234,11 @@ impl PbsReader {
     }
 
     /// When work with these directives would start, submitted now.
-    async fn earliest(&self, directives: &Directives, cluster: &Cluster) -> Result<Option<Timestamp>, WorkloadError> {
+    async fn earliest(
+        &self,
+        directives: &Directives,
+        cluster: &Cluster,
+    ) -> Result<Option<Timestamp>, WorkloadError> {
         let jobs = self.jobs().await?;
         let fits = directives.fits_among(cluster);
         Ok(plan::earliest(cluster, &jobs, &directives.queue, self.clock.now(), fits))
@@ -309,7 +313,10 @@ fn of_size(allocation: &Allocation, defaults: &Placement) -> Option<SubmitReques
         environment: std::collections::BTreeMap::new(),
         directory: std::path::PathBuf::from("/"),
         // Whole nodes come with all their cores, however many they have.
-        allocation: Allocation { cores: if allocation.nodes > 0 { 0 } else { allocation.cores }, ..*allocation },
+        allocation: Allocation {
+            cores: if allocation.nodes > 0 { 0 } else { allocation.cores },
+            ..*allocation
+        },
         placement: Placement::default().with_defaults(defaults),
         memory_limit: None,
         time_limit: None,

@@ -30,7 +30,8 @@ const OUT_OF_SERVICE: &[&str] = &[
 /// States in which nothing more of a vnode is given away.
 const TAKEN: &[&str] = &["job-exclusive", "resv-exclusive", "busy"];
 /// Resources of a chunk that are amounts; any other default of a queue says which nodes it has.
-const AMOUNTS: &[&str] = &["ncpus", "mem", "vmem", "ngpus", "mpiprocs", "ompthreads", "naccelerators", "nodect"];
+pub(super) const AMOUNTS: &[&str] =
+    &["ncpus", "mem", "vmem", "ngpus", "mpiprocs", "ompthreads", "naccelerators", "nodect"];
 /// Under which names sites keep the model of a node's GPUs.
 const MODELS: &[&str] = &["gpu_model", "gpu_type", "gputype", "accelerator_model"];
 
@@ -201,8 +202,11 @@ impl Cluster {
                 .collect(),
             own_nodes_only: record.is_true("hasnodes"),
         };
-        let started =
-            queues.iter().filter(|record| record.is_true("started")).map(|record| record.name.clone()).collect();
+        let started = queues
+            .iter()
+            .filter(|record| record.is_true("started"))
+            .map(|record| record.name.clone())
+            .collect();
         let every: Vec<Queue> = queues.iter().map(queue).collect();
         let queues: Vec<Queue> = open.into_iter().map(queue).collect();
         let mut vnodes: Vec<Vnode> = Vec::new();
@@ -213,7 +217,9 @@ impl Cluster {
             vnode.queues = queues
                 .iter()
                 .filter(|queue| {
-                    within.iter().any(|in_it| in_it.name == queue.name || queue.destinations.contains(&in_it.name))
+                    within
+                        .iter()
+                        .any(|in_it| in_it.name == queue.name || queue.destinations.contains(&in_it.name))
                 })
                 .map(|queue| queue.name.clone())
                 .collect();
@@ -255,9 +261,12 @@ impl Queue {
 fn may_use(queue: &Record, user: Option<&str>) -> bool {
     let Some(user) = user.filter(|_| queue.is_true("acl_user_enable")) else { return true };
     let is_user = |entry: &str| matches!(entry.split('@').next(), Some(name) if name == user || name == "*");
-    queue.get("acl_users").unwrap_or_default().split(',').map(str::trim).any(|entry| {
-        !entry.starts_with('-') && is_user(entry.strip_prefix('+').unwrap_or(entry))
-    })
+    queue
+        .get("acl_users")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .any(|entry| !entry.starts_with('-') && is_user(entry.strip_prefix('+').unwrap_or(entry)))
 }
 
 /// Reads a vnode, and the queue that it belongs to if it does. One without cores is a place for others.
@@ -305,7 +314,11 @@ fn openpbs_amounts(record: &Record) -> Amounts {
     let amount = |attribute: &str| {
         let text = |name: &str| record.get(&format!("{attribute}.{name}"));
         let number = |name: &str| text(name).and_then(|value| value.parse().ok()).unwrap_or(0);
-        Amount { cores: number("ncpus"), gpus: number("ngpus"), memory_kib: text("mem").and_then(fields::kib) }
+        Amount {
+            cores: number("ncpus"),
+            gpus: number("ngpus"),
+            memory_kib: text("mem").and_then(fields::kib),
+        }
     };
     let mut taken = amount("resources_assigned");
     // What nobody has is not listed.

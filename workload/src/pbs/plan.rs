@@ -37,9 +37,10 @@ fn apply(vnode: &mut Vnode, change: &Change) {
     let free = &mut vnode.free;
     free.cores = narrow(step(free.cores.into(), amount.cores.into(), has.cores.into()));
     free.gpus = narrow(step(free.gpus.into(), amount.gpus.into(), has.gpus.into()));
-    free.memory_kib = free.memory_kib.zip(has.memory_kib).map(|(free, all)| {
-        step(free, amount.memory_kib.unwrap_or(0), all)
-    });
+    free.memory_kib = free
+        .memory_kib
+        .zip(has.memory_kib)
+        .map(|(free, all)| step(free, amount.memory_kib.unwrap_or(0), all));
 }
 
 /// What is free at both times.
@@ -97,7 +98,8 @@ pub(super) fn earliest(
         vnode.has = vnode.free;
     }
     // What is free for good only gets more, so that one place divides what does not fit from what does.
-    let is_time = |end: &usize| *end == changes.len() || *end == 0 || changes[*end].at != changes[*end - 1].at;
+    let is_time =
+        |end: &usize| *end == changes.len() || *end == 0 || changes[*end].at != changes[*end - 1].at;
     let ends: Vec<usize> = (0..=changes.len()).filter(is_time).collect();
     let first = ends.partition_point(|end| !fits(&nodes(free_from(&changes, free.clone(), *end).iter())));
     let end = ends.get(first)?;

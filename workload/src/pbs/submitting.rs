@@ -179,7 +179,11 @@ impl HandsOver for Pbs {
         arguments.extend(directives.words());
         match directives.flavour {
             Flavour::OpenPbs => {
-                arguments.extend(words(["--", "/bin/bash"]).into_iter().chain([launch, file, LOG_NAME.to_owned()]));
+                arguments.extend(words(["--", "/bin/bash"]).into_iter().chain([
+                    launch,
+                    file,
+                    LOG_NAME.to_owned(),
+                ]));
             }
             Flavour::Torque => {
                 // The empty prefix: nothing in the script is read as an option.

@@ -5,6 +5,7 @@
 mod adoption;
 mod flux;
 mod local;
+mod pbs;
 mod recordings;
 mod setting;
 mod site;
