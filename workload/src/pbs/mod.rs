@@ -150,14 +150,11 @@ impl PbsReader {
         &self,
         command: &'static str,
         arguments: &[&str],
-        ids: &[NativeId],
         kind: Kind,
     ) -> Result<Vec<Record>, WorkloadError> {
         let flavour = self.flavour().await?;
         let run = async |format: &[&str]| {
-            let mut all: Vec<String> =
-                arguments.iter().chain(format).map(|word| (*word).to_owned()).collect();
-            all.extend(ids.iter().map(|id| id.0.clone()));
+            let all: Vec<String> = arguments.iter().chain(format).map(|word| (*word).to_owned()).collect();
             self.options.commands.run(command, &all, Path::new("/")).await
         };
         let long: &[&str] = if command == "pbsnodes" { &[] } else { &["-1"] };
@@ -191,9 +188,9 @@ impl PbsReader {
         // Without -v a host with several vnodes has `<various>` for its values.
         let all = [if flavour == Flavour::OpenPbs { "-av" } else { "-a" }];
         let (server, queues, nodes) = tokio::try_join!(
-            self.list("qstat", &["-B", "-f"], &[], SERVER),
-            self.list("qstat", &["-Q", "-f"], &[], QUEUES),
-            self.list("pbsnodes", &all, &[], NODES)
+            self.list("qstat", &["-B", "-f"], SERVER),
+            self.list("qstat", &["-Q", "-f"], QUEUES),
+            self.list("pbsnodes", &all, NODES)
         )?;
         let only = self.options.defaults.partition.as_deref();
         let cluster = Cluster::read(flavour, [&server, &queues, &nodes], only, user().as_deref())
@@ -205,7 +202,7 @@ impl PbsReader {
 
     /// Everybody's jobs that wait or run, those of arrays one by one.
     async fn jobs(&self) -> Result<Vec<Job>, WorkloadError> {
-        let records = self.list("qstat", &["-t", "-f"], &[], JOBS).await?;
+        let records = self.list("qstat", &["-t", "-f"], JOBS).await?;
         let (jobs, left_out) = jobs::parse(self.flavour().await?, &records);
         if jobs.is_empty() && left_out > 0 {
             return Err(not_understood("qstat", &format!("none of its {left_out} records is a job")));
@@ -216,21 +213,35 @@ impl PbsReader {
         Ok(jobs)
     }
 
-    /// The jobs of these ids that PBS still knows, finished ones too where it keeps them.
+    /// The jobs of these ids that PBS still knows, finished ones too where it keeps them. They are read as
+    /// text: of several ids, some versions list only the first as JSON.
     async fn jobs_of(&self, ids: &[NativeId]) -> Result<Vec<Job>, WorkloadError> {
         let flavour = self.flavour().await?;
-        let records = match flavour {
-            Flavour::OpenPbs => match self.list("qstat", &["-x", "-f"], ids, JOBS).await {
-                Err(WorkloadError::CommandFailed { problem, .. }) if problem.contains(NO_HISTORY) => {
-                    self.list("qstat", &["-f"], ids, JOBS).await?
-                }
-                records => records?,
-            },
-            Flavour::Torque => self.list("qstat", &["-f"], ids, JOBS).await?,
+        let run = async |options: &[&str]| {
+            let options = options.iter().copied().map(str::to_owned);
+            let arguments: Vec<String> = options.chain(ids.iter().map(|id| id.0.clone())).collect();
+            self.options.commands.run("qstat", &arguments, Path::new("/")).await
         };
-        let (mut jobs, _) = jobs::parse(flavour, &records);
+        let mut output = match flavour {
+            Flavour::OpenPbs => run(&["-x", "-f"]).await?,
+            Flavour::Torque => run(&["-f", "-1"]).await?,
+        };
+        if output.complaint().contains(NO_HISTORY) {
+            output = run(&["-f"]).await?;
+        }
+        let complaints = output.stderr.clone();
+        let (mut jobs, _) = jobs::parse(flavour, &read("qstat", output, JOBS, listing::text)?);
         jobs.retain(|job| ids.contains(&job.native()));
-        Ok(jobs)
+        // A job is forgotten when PBS says so, not when it is missing.
+        let is_told = |id: &NativeId| {
+            let number = id.0.split('.').next();
+            let names = |word: &str| word == id.0 || word.split('.').next() == number;
+            jobs.iter().any(|job| job.id == id.0) || complaints.split_whitespace().any(names)
+        };
+        match ids.iter().find(|id| !is_told(id)) {
+            Some(id) => Err(not_understood("qstat", &format!("it says nothing about job {id}"))),
+            None => Ok(jobs),
+        }
     }
 
     /// When work with these directives would start, submitted now.

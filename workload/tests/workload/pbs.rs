@@ -11,7 +11,7 @@ use protocol::clock::{Clock, FixedClock, SystemClock};
 use protocol::error::ErrorCode;
 use protocol::facts::Allocation;
 use protocol::units::{GiB, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 use workload::error::WorkloadError;
 use workload::pbs::{Pbs, PbsOptions, PbsReader};
 use workload::program::Commands;
@@ -35,9 +35,8 @@ case "${0##*/} $*" in
 "pbsnodes -av") p nodes.txt;;
 "qstat -t -f -F json") p jobs;;
 "qstat -t -f") p jobs.txt;;
-"qstat -x -f -F json "[0-9]*) echo "$*" >>asked; p known;;
-"qstat -x -f "[0-9]*) p known.txt;;
-"qstat -f -F json "[0-9]*) p current;;
+"qstat -x -f "[0-9]*) echo "$*" >>asked; p known;;
+"qstat -f "[0-9]*) p current;;
 "qselect -x -N "*) p named;;
 "qselect -N "*) p named-current;;
 "qsub -j oe -o /dev/null -r n -m n "*) echo "$*" >>submitted; p submit;;
@@ -73,13 +72,12 @@ fn only(mut listing: Value, keep: impl Fn(&str, &Value) -> bool) -> Value {
     listing
 }
 
-/// The recorded job of that number, under another id.
+/// The recorded job of that number as `qstat -x -f` prints it, under another id.
 fn finished_as(number: &str, id: &str) -> String {
-    let mut listing = document("qstat-xf.json");
-    let job = listing["Jobs"][format!("{number}.node1")].clone();
-    assert!(job.is_object(), "{number}");
-    listing["Jobs"] = json!({ id: job });
-    listing.to_string()
+    let all = String::from_utf8(recording("qstat-xf.txt")).unwrap();
+    let header = format!("Job Id: {number}.node1\n");
+    let job = all.split("\n\n").find(|job| job.starts_with(&header)).unwrap();
+    job.replacen(&format!("{number}.node1"), id, 1) + "\n\n"
 }
 
 struct Recorded {
@@ -289,24 +287,41 @@ async fn ends_are_told_as_pbs_tells_them() {
         let peak = peak.map(|kib: f64| GiB::saturating(kib / 1_048_576.0));
         assert_eq!(accounting.peak_memory_gib, peak, "{number}");
     }
-    recorded.prints("known", recording("qstat-unknown.json"));
+    recorded.prints("known", "");
     recorded.fails("known", 153, recording("qstat-unknown.json.stderr"));
     for nobody in ["99999.node1", "--help", "", "all", "1;2"] {
         let error = reader.accounting(&NativeId(nobody.to_owned())).await.unwrap_err();
         assert!(matches!(error, WorkloadError::UnknownJob { .. }), "{nobody}: {error}");
     }
     assert_eq!(recorded.lines("asked"), 9, "what is no id is not given to a command");
-    // Known, unknown and finished ones in one answer: the exit code is that of the last.
-    recorded.prints("known", recording("qstat-mixed-known-unknown.json"));
-    recorded.fails("known", 35, recording("qstat-mixed-known-unknown.json.stderr"));
-    let accounting = reader.accounting(&NativeId("18.node1".to_owned())).await.unwrap();
-    assert_eq!(accounting.state, RunState::Running);
     // A server without a history knows what is there.
-    recorded.prints("known", "");
     recorded.fails("known", 1, "qstat: PBS is not configured to maintain job history");
-    recorded.prints("current", recording("qstat-mixed-known-unknown.json"));
+    recorded.prints("current", finished_as("18", "18.node1"));
     let accounting = reader.accounting(&NativeId("18.node1".to_owned())).await.unwrap();
     assert_eq!(accounting.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn a_job_is_forgotten_when_pbs_says_so() {
+    let (recorded, setting) = (Recorded::new(), Setting::new());
+    let pbs = recorded.open(&setting);
+    let mut jobs = Vec::new();
+    for number in ["18", "99999", "1"] {
+        recorded.prints("submit", format!("{number}.node1\n"));
+        jobs.push(pbs.submit(setting.request(&format!("job-{number}"), &["true"])).await.unwrap());
+    }
+    recorded.prints("known", finished_as("18", "18.node1"));
+    recorded.fails("known", 35, recording("qstat-mixed-known-unknown.json.stderr"));
+    let statuses = pbs.status(&jobs).await.unwrap();
+    let states: Vec<RunState> = jobs.iter().map(|job| statuses[job].state()).collect();
+    assert_eq!(states, [RunState::Running, RunState::Unknown, RunState::Unknown]);
+    // One that is neither listed nor complained about may still be there.
+    recorded.works_again("known");
+    let silent = setting.request("silent", &["true"]);
+    recorded.prints("submit", "19.node1\n");
+    let silent = pbs.submit(silent).await.unwrap();
+    let error = pbs.status(&[jobs[0].clone(), silent]).await.unwrap_err();
+    assert!(matches!(error, WorkloadError::NotUnderstood { command: "qstat", .. }), "{error}");
 }
 
 #[tokio::test]
@@ -333,7 +348,7 @@ async fn an_attempt_is_submitted_once_and_followed() {
         said.trim_end(),
         format!(
             "-j oe -o /dev/null -r n -m n -N parley-once.1 -q workq -l select=1:ncpus=1:mem=768mb -l place=free \
-             -l walltime=91 -- /bin/bash {directory}/.parley-1.launch {directory}/.parley-1.words log.txt"
+             -l walltime=91 -- /bin/bash {directory}/.parley-1.launch {directory}/.parley-1.words output.log"
         )
     );
     // Run as PBS runs it.
@@ -356,8 +371,8 @@ async fn an_attempt_is_submitted_once_and_followed() {
 
     recorded.prints("known", finished_as("4", &native.0));
     assert_eq!(status_of(&pbs, &native).await.state(), RunState::Running);
-    recorded.prints("known", recording("qstat-unknown.json"));
-    recorded.fails("known", 153, recording("qstat-unknown.json.stderr"));
+    recorded.prints("known", "");
+    recorded.fails("known", 153, "qstat: Unknown Job Id 27.node1\n");
     let forgotten = status_of(&pbs, &native).await;
     assert_eq!((forgotten.state(), forgotten.accounting.exit_code), (RunState::Completed, Some(0)));
     // A new worker over the same directory knows it, and asks nobody.
@@ -380,7 +395,7 @@ async fn many_are_asked_about_at_once() {
         recorded.prints("submit", format!("{number}.node1\n"));
         jobs.push(pbs.submit(setting.request(&format!("job-{number}"), &["true"])).await.unwrap());
     }
-    recorded.prints("known", recording("qstat-xf.json"));
+    recorded.prints("known", recording("qstat-xf.txt"));
     for _ in 0..3 {
         let statuses = pbs.status(&jobs).await.unwrap();
         let errors: Vec<_> =

@@ -202,7 +202,7 @@ proptest! {
             prop_assert!(mib >= super::mib(memory) && mib < super::mib(memory) + u64::from(read.chunks));
         }
         if let Some(limit) = request.time_limit {
-            prop_assert_eq!(read.walltime, Some(super::whole_seconds(limit)));
+            prop_assert_eq!(read.walltime, Some(whole_seconds(limit)));
         }
         prop_assert!(queue.is_none_or(|queue| read.queue == queue));
         prop_assert_eq!(read.account, account);
