@@ -11,3 +11,4 @@ mod setting;
 mod site;
 mod slurm;
 mod suite;
+mod torque;

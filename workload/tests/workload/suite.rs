@@ -52,7 +52,8 @@ async fn everything_is_free_again(side: &dyn SubmitSide) {
 async fn planned_start(side: &dyn SubmitSide) -> StartEstimate {
     let start = Instant::now();
     loop {
-        if let Some(start) = side.estimated_start(&Allocation { nodes: 0, cores: 1, gpus: 0 }).await.unwrap() {
+        if let Some(start) = side.estimated_start(&Allocation { nodes: 0, cores: 1, gpus: 0 }).await.unwrap()
+        {
             return start;
         }
         assert!(start.elapsed() < Duration::from_secs(30), "nobody can tell when work would start");
