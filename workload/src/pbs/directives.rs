@@ -6,6 +6,8 @@
 //! `nodes`. Memory is counted in MiB and time in seconds; both are rounded up, and the batch script keeps a
 //! limit that is no whole number of seconds. Whole nodes are exclusive.
 
+mod words;
+
 use protocol::facts::Allocation;
 use protocol::units::{GiB, Seconds};
 
@@ -438,8 +440,6 @@ impl Place<'_> {
         (1..=cores).find(|parts| even(parts) && small(parts)).unwrap_or(cores)
     }
 }
-
-mod words;
 
 #[cfg(test)]
 mod tests;

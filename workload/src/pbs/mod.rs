@@ -20,7 +20,8 @@
 //! - PBS has no dry run: requests are checked here against the limits of queues and the size of nodes. What
 //!   `qsub` itself would refuse besides (hooks, limits for users and groups) shows at the submission.
 //! - An estimated start is a bound out of time limits and of the scheduler's own plans, unknown as soon as
-//!   somebody waits whom the scheduler has not planned, or where jobs are started by another scheduler.
+//!   somebody waits whom the scheduler has not planned. Where Moab or Maui start the jobs of a Torque, it is
+//!   what their `showstart` says.
 //! - How a job ended is known as long as the server keeps its history, then as far as its script noted it.
 //! - A job is kept within its memory where the site has that enforced.
 
@@ -28,6 +29,7 @@ pub mod directives;
 mod fields;
 mod jobs;
 mod listing;
+mod moab;
 mod nodes;
 mod plan;
 mod refusals;
@@ -244,12 +246,25 @@ impl PbsReader {
         }
     }
 
+    /// What Moab or Maui says to work of this size, where one of them is here.
+    async fn showstart(&self, directives: &Directives) -> Result<Option<Seconds>, WorkloadError> {
+        let commands = &self.options.commands;
+        let Some(size) = moab::size(directives).filter(|_| commands.find("showstart").is_some()) else {
+            return Ok(None);
+        };
+        Ok(moab::wait(&commands.ask("showstart", &[size]).await?))
+    }
+
     /// When work with these directives would start, submitted now.
     async fn earliest(
         &self,
         directives: &Directives,
         cluster: &Cluster,
     ) -> Result<Option<Timestamp>, WorkloadError> {
+        if directives.flavour == Flavour::Torque && !cluster.schedules {
+            let wait = self.showstart(directives).await?;
+            return Ok(wait.map(|wait| self.clock.now().plus(wait)));
+        }
         let jobs = self.jobs().await?;
         let fits = directives.fits_among(cluster);
         Ok(plan::earliest(cluster, &jobs, &directives.queue, self.clock.now(), fits))
@@ -372,7 +387,9 @@ impl ReadSide for PbsReader {
         let mut jobs = self.jobs().await?;
         let listed: std::collections::BTreeSet<u64> =
             jobs.iter().filter(|job| !job.is_array()).map(Job::number).collect();
-        jobs.retain(|job| !job.state.is_terminal() && !(job.is_array() && listed.contains(&job.number())));
+        let is_shown_singly = |job: &Job| job.is_array() && listed.contains(&job.number());
+        jobs.retain(|job| !job.state.is_terminal());
+        jobs.retain(|job| !is_shown_singly(job));
         // Those that run first, then those that the scheduler has planned, then those that it considers,
         // then those that are held.
         jobs.sort_by_key(|job| {

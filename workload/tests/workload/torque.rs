@@ -168,6 +168,25 @@ async fn a_start_is_told_as_long_as_nobody_waits() {
 }
 
 #[tokio::test]
+async fn a_scheduler_over_torque_is_asked_for_starts() {
+    let torque = Torque::new();
+    torque.prints("server", documented("qstat-Bf.txt").replace("scheduling = True", "scheduling = False"));
+    let reader = torque.reader();
+    let start = async |cores, gpus| {
+        let estimate = reader.estimated_start(&Allocation { nodes: 0, cores, gpus }).await.unwrap();
+        estimate.map(|start| start.p90.get())
+    };
+    assert_eq!(start(4, 0).await, None, "nobody is here to ask");
+    let says = "Estimated Rsv based start in                 3:31:22 on Fri Aug 15 12:40:10";
+    fake(torque.root.path(), "showstart", &format!("[ \"$*\" = 4 ] && echo '{says}'"));
+    assert_eq!(start(4, 0).await, Some(12_682.0));
+    assert_eq!(start(1, 1).await, None, "it has no words for GPUs");
+    fake(torque.root.path(), "showstart", "echo 'ERROR: cannot connect' >&2; exit 1");
+    let error = reader.estimated_start(&Allocation { nodes: 0, cores: 4, gpus: 0 }).await.unwrap_err();
+    assert!(matches!(error, WorkloadError::CommandFailed { command: "showstart", .. }), "{error}");
+}
+
+#[tokio::test]
 async fn work_is_handed_over_and_followed() {
     let (torque, setting) = (Torque::new(), Setting::new());
     let pbs = Pbs::open(torque.options(), setting.state(), Arc::new(SystemClock)).unwrap();
