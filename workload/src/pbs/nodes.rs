@@ -162,6 +162,8 @@ pub(super) struct Cluster {
     pub(super) vnodes: Vec<Vnode>,
     /// Jobs are being started at all.
     pub(super) schedules: bool,
+    /// Everybody's jobs are listed, and not only our own.
+    pub(super) shows_all: bool,
     pub(super) accepts: bool,
     pub(super) running: Option<u32>,
     pub(super) waiting: Option<u32>,
@@ -235,6 +237,7 @@ impl Cluster {
         Ok(Self {
             started,
             schedules: server.is_true("scheduling"),
+            shows_all: server.is_true("query_other_jobs"),
             accepts: !queues.is_empty() && !state.starts_with("Terminat"),
             running: count(&["Running", "Exiting"]),
             waiting: count(&["Transit", "Queued", "Held", "Waiting"]),

@@ -61,7 +61,7 @@ pub(super) fn earliest(
     now: Timestamp,
     fits: impl Fn(&[Node]) -> bool,
 ) -> Option<Timestamp> {
-    if !cluster.schedules {
+    if !cluster.schedules || !cluster.shows_all {
         return None;
     }
     let ours: Vec<&Vnode> =

@@ -245,10 +245,22 @@ impl HandsOver for Pbs {
             if accounting.state == RunState::Failed && open.record.is_over_own_limit(&accounting) {
                 accounting.state = RunState::TimedOut;
             }
+            if accounting.state.is_terminal() {
+                // One that never started has not taken its words away.
+                Files::of(&open.record).remove();
+            }
             let error = jobs::error(&accounting, reason);
             (open.native.clone(), Status { accounting, error, log_dropped_bytes: 0 })
         };
         Ok(open.iter().map(status).collect())
+    }
+
+    async fn cancel_attempt(&self, record: &Record) -> Result<(), WorkloadError> {
+        Files::of(record).remove();
+        match self.find(record).await? {
+            Some(native) => self.stop(&native).await,
+            None => Ok(()),
+        }
     }
 
     async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError> {

@@ -1,5 +1,5 @@
-//! OpenPBS: the whole suite on a real one where this machine has one that answers, and what 23.06.06 printed,
-//! replayed by fake commands, everywhere. No distribution packages PBS.
+//! OpenPBS: what 23.06.06 printed, replayed by fake commands, and the whole suite on a real one where
+//! `PARLEY_TEST_PBS` is set. No distribution packages PBS.
 
 mod recorded;
 
@@ -20,26 +20,63 @@ use workload::read::{NativeId, ReadSide, RunState};
 use workload::submit::SubmitSide;
 
 use self::recorded::{RECORDED_AT, Recorded, all_jobs, document, finished_as, only, recording};
-use crate::setting::{Setting, log_of, seconds, status_of};
+use crate::setting::{Setting, log_of, seconds, status_of, wait_for};
 use crate::site::fake;
 use crate::suite;
 
-/// A PBS of this machine that answers, and whose server is not at work for others.
-async fn real() -> Option<PbsOptions> {
+/// The PBS of this machine, where `PARLEY_TEST_PBS` says that jobs may be submitted to it. Nothing else may
+/// be running there, its scheduler has to plan those who wait (`strict_ordering`), and it needs a GPU.
+fn real() -> Option<PbsOptions> {
+    std::env::var_os("PARLEY_TEST_PBS")?;
     let mut options = PbsOptions::of_process();
     options.refresh = Duration::from_millis(50);
-    let reader = PbsReader::new(options.clone(), Arc::new(SystemClock));
-    let capacity = reader.capacity().await.ok()?;
-    ((capacity.running, capacity.queued) == (0, 0)).then_some(options)
+    Some(options)
 }
 
 #[tokio::test]
-async fn the_suite_on_a_real_one() {
-    let Some(options) = real().await else { return };
+async fn a_real_one() {
+    let Some(options) = real() else { return };
     let setting = Setting::new();
-    let pbs = Pbs::open(options, setting.state(), Arc::new(SystemClock)).unwrap();
+    let pbs = Pbs::open(options.clone(), setting.state(), Arc::new(SystemClock)).unwrap();
     let differences = suite::Differences { finds_programs: false, resolution_seconds: 1.0 };
     suite::every_manager(&pbs, &setting, differences).await;
+
+    // PBS itself ends what takes too long.
+    let mut request = setting.script("overtime", "sleep 300");
+    request.time_limit = seconds(1.0);
+    request.memory_limit = Some(GiB::saturating(0.1));
+    request.allocation.gpus = 1;
+    let job = pbs.submit(request).await.unwrap();
+    let status = wait_for(&pbs, &job, RunState::TimedOut).await;
+    assert_eq!(status.accounting.exit_code, None);
+    assert!(status.accounting.peak_memory_gib.is_some());
+    // A whole node, and two processes on it.
+    let mut request = setting.script("whole", "wc -l <\"$PBS_NODEFILE\"");
+    request.allocation = Allocation { nodes: 1, cores: 0, gpus: 0 };
+    request.placement.tasks = Some(2);
+    let job = pbs.submit(request).await.unwrap();
+    wait_for(&pbs, &job, RunState::Completed).await;
+    assert_eq!(log_of(&pbs, &job).await.trim(), "2");
+
+    // The answer to a submission gets lost, once with a job and once without.
+    let fakes = setting.root().join("fakes");
+    std::fs::create_dir(&fakes).unwrap();
+    let qsub = options.commands.find("qsub").unwrap();
+    let mut lossy = options;
+    lossy.commands.search_path.insert(0, fakes.clone());
+    drop(pbs);
+    let pbs = Pbs::open(lossy, setting.state(), Arc::new(SystemClock)).unwrap();
+    fake(
+        &fakes,
+        "qsub",
+        &format!("{} \"$@\" >/dev/null; echo 'qsub: End of File' >&2; exit 1", qsub.display()),
+    );
+    let job = pbs.submit(setting.script("found", "exit 4")).await.unwrap();
+    let status = wait_for(&pbs, &job, RunState::Failed).await;
+    assert_eq!(status.accounting.exit_code, Some(4));
+    fake(&fakes, "qsub", "echo 'qsub: End of File' >&2; exit 1");
+    let error = pbs.submit(setting.script("lost", "true")).await.unwrap_err();
+    assert!(matches!(error, WorkloadError::Doubtful { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -128,6 +165,10 @@ async fn a_start_is_told_where_all_that_wait_are_planned() {
     assert_eq!((start(0, 33, 0).await, start(2, 0, 0).await), (None, None), "it would never start");
     recorded.prints("server", recording("scheduling-off-qstat-Bf.json"));
     assert_eq!(start(0, 1, 0).await, None, "nothing is being started");
+    let mut hidden = document("qstat-Bf.json");
+    hidden["Server"]["node1"]["query_other_jobs"] = "False".into();
+    recorded.prints("server", hidden.to_string());
+    assert_eq!(start(0, 1, 0).await, None, "others may be waiting");
 }
 
 #[tokio::test]
@@ -342,6 +383,7 @@ async fn a_lost_answer_is_found_or_withdrawn() {
     let lost = setting.request("lost", &["true"]);
     assert!(matches!(pbs.submit(lost.clone()).await, Err(WorkloadError::Doubtful { .. })));
     assert!(lost.directory.join(".parley-1").is_dir(), "a late start ends at this");
+    assert!(!lost.directory.join(".parley-1.words").exists(), "and its words are nowhere");
     recorded.works_again("submit");
     recorded.prints("submit", recording("qsub-ok.txt"));
     assert!(matches!(pbs.submit(lost).await, Err(WorkloadError::Doubtful { .. })));
