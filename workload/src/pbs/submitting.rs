@@ -220,18 +220,25 @@ impl HandsOver for Pbs {
         if let Some(user) = super::user() {
             arguments.extend(["-u".to_owned(), user]);
         }
-        let commands = &self.reader.options.commands;
         let mut finished = arguments.clone();
         if self.reader.flavour().await? == Flavour::OpenPbs {
             finished.insert(0, "-x".to_owned());
         }
-        let text = match commands.ask("qselect", &finished).await {
-            Err(WorkloadError::CommandFailed { problem, .. }) if problem.contains(super::NO_HISTORY) => {
-                commands.ask("qselect", &arguments).await?
+        let commands = &self.reader.options.commands;
+        let mut output = commands.run("qselect", &finished, Path::new("/")).await?;
+        // It says so, finds nothing, and ends well.
+        if output.complaint().contains(super::NO_HISTORY) {
+            output = commands.run("qselect", &arguments, Path::new("/")).await?;
+        }
+        let problem = output.complaint();
+        match output.code {
+            Some(0) => {
+                let id = output.stdout.lines().map(str::trim).find(|line| is_job_id(line));
+                Ok(id.map(|id| NativeId(id.to_owned())))
             }
-            text => text?,
-        };
-        Ok(text.lines().map(str::trim).find(|line| is_job_id(line)).map(|id| NativeId(id.to_owned())))
+            _ if refusals::is_absent(&problem) => Err(WorkloadError::Unavailable { problem }),
+            _ => Err(WorkloadError::CommandFailed { command: "qselect", problem }),
+        }
     }
 
     async fn follow(&self, open: &[Open]) -> Result<BTreeMap<NativeId, Status>, WorkloadError> {
