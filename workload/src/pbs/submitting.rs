@@ -63,6 +63,8 @@ impl Pbs {
 struct Files {
     launch: PathBuf,
     words: PathBuf,
+    /// It is there when the job was asked to stop: a server without a history forgets that with the job.
+    stopped: PathBuf,
 }
 
 impl Files {
@@ -72,7 +74,7 @@ impl Files {
             name.push(end);
             PathBuf::from(name)
         };
-        Self { launch: with(".launch"), words: with(".words") }
+        Self { launch: with(".launch"), words: with(".words"), stopped: with(".stopped") }
     }
 
     fn write(&self, request: &SubmitRequest, record: &Record) -> Result<(), WorkloadError> {
@@ -249,6 +251,12 @@ impl HandsOver for Pbs {
                 Some(job) => (job.accounting(), job.reason()),
                 None => (open.forgotten(), None),
             };
+            let is_forgotten = !known.contains_key(&open.native);
+            let ended_badly = matches!(accounting.state, RunState::Failed | RunState::Unknown);
+            if is_forgotten && ended_badly && Files::of(&open.record).stopped.exists() {
+                accounting.state = RunState::Cancelled;
+                accounting.exit_code = None;
+            }
             if accounting.state == RunState::Failed && open.record.is_over_own_limit(&accounting) {
                 accounting.state = RunState::TimedOut;
             }
@@ -271,6 +279,9 @@ impl HandsOver for Pbs {
     }
 
     async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError> {
+        if let Some(record) = self.attempts.records.of(native) {
+            attempts::write(&Files::of(&record).stopped, b"")?;
+        }
         let arguments = std::slice::from_ref(&native.0);
         let output = self.reader.options.commands.run("qdel", arguments, Path::new("/")).await?;
         self.followed.forget().await;

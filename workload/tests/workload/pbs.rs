@@ -349,6 +349,19 @@ async fn what_is_over_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn a_cancelled_job_that_is_forgotten_was_cancelled() {
+    let (recorded, setting) = (Recorded::new(), Setting::new());
+    let pbs = recorded.open(&setting);
+    let job = pbs.submit(setting.request("cancelled", &["true"])).await.unwrap();
+    recorded.prints("cancel", "");
+    pbs.cancel(&job).await.unwrap();
+    recorded.prints("known", "");
+    recorded.fails("known", 153, "qstat: Unknown Job Id 27.node1\n");
+    let status = status_of(&pbs, &job).await;
+    assert_eq!((status.state(), status.error.unwrap().code), (RunState::Cancelled, ErrorCode::Cancelled));
+}
+
+#[tokio::test]
 async fn a_refused_job_may_be_submitted_again() {
     let (recorded, setting) = (Recorded::new(), Setting::new());
     let pbs = recorded.open(&setting);
