@@ -3,8 +3,8 @@
 //! and the size of nodes is made here.
 //!
 //! A **chunk** is what PBS places as a whole on one node: OpenPBS is asked for with `select`, Torque with
-//! `nodes`. Memory is counted in MiB and time in seconds; both are rounded up, and the batch script keeps a
-//! limit that is no whole number of seconds. Whole nodes are exclusive.
+//! `nodes`. Memory is counted in MiB and time in seconds; both are rounded up, and the batch script keeps
+//! the limit to the part of a second. Whole nodes are exclusive.
 
 mod words;
 

@@ -136,9 +136,10 @@ impl HandsOver for Pbs {
         self.reader.clock.now()
     }
 
-    /// PBS counts in whole seconds.
+    /// The script keeps every limit: PBS counts in whole seconds, looks every few of them, and a server
+    /// without a history forgets that it ended a job.
     fn own_limit(&self, limit: Option<Seconds>) -> Option<Seconds> {
-        limit.filter(|limit| limit.get().fract() != 0.0)
+        limit
     }
 
     async fn ready(&self, request: &SubmitRequest) -> Result<Directives, WorkloadError> {
