@@ -147,6 +147,8 @@ pub enum Manager {
     /// Slurm, with the partition, account, qos and constraint of SBATCH_PARTITION, SBATCH_ACCOUNT, SBATCH_QOS
     /// and SBATCH_CONSTRAINT.
     Slurm,
+    /// OpenPBS, PBS Professional or Torque, the one of PBS_SERVER and PBS_CONF_FILE.
+    Pbs,
     /// Flux, the one of FLUX_URI or that of the system.
     Flux,
     /// Kubernetes, the cluster of KUBECONFIG, of ~/.kube/config or of the service account. It is taken by

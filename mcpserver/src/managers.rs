@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::clock::Clock;
 use workload::flux::{Flux, FluxOptions, FluxReader};
 use workload::kubernetes::{Kubernetes, KubernetesOptions, KubernetesReader};
+use workload::pbs::{Pbs, PbsOptions, PbsReader};
 use workload::slurm::{Slurm, SlurmOptions, SlurmReader};
 use workload::{ReadSide, SubmitSide, WorkloadError};
 
@@ -44,15 +45,22 @@ struct Row {
     open: fn(&Wanted, PathBuf, Arc<dyn Clock>) -> Opened,
 }
 
-/// In the order in which they are looked for: where Slurm and Flux both are, Flux is what somebody runs
-/// within a job of Slurm.
-const ROWS: [Row; 3] = [
+/// In the order in which they are looked for: Slurm has commands with the names of PBS's on some sites, and
+/// where Slurm and Flux both are, Flux is what somebody runs within a job of Slurm.
+const ROWS: [Row; 4] = [
     Row {
         chosen_by: Manager::Slurm,
         name: "Slurm",
         is_installed: |_| SlurmOptions::of_process().is_installed(),
         reader: |_, clock| Arc::new(SlurmReader::new(SlurmOptions::of_process(), clock)),
         open: |_, directory, clock| Ok(Arc::new(Slurm::open(SlurmOptions::of_process(), directory, clock)?)),
+    },
+    Row {
+        chosen_by: Manager::Pbs,
+        name: "PBS",
+        is_installed: |_| PbsOptions::of_process().is_installed(),
+        reader: |_, clock| Arc::new(PbsReader::new(PbsOptions::of_process(), clock)),
+        open: |_, directory, clock| Ok(Arc::new(Pbs::open(PbsOptions::of_process(), directory, clock)?)),
     },
     Row {
         chosen_by: Manager::Flux,

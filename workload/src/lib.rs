@@ -8,7 +8,8 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`] and [`flux::Flux`] drive Slurm and Flux through their commands.
+//! [`slurm::Slurm`], [`flux::Flux`] and [`pbs::Pbs`] drive Slurm, Flux and PBS through their commands,
+//! [`kubernetes::Kubernetes`] a cluster through its API.
 
 mod attempts;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod flux;
 mod hostname;
 pub mod kubernetes;
 pub mod local;
+pub mod pbs;
 pub mod program;
 pub mod read;
 pub mod slurm;

@@ -8,6 +8,7 @@
 //!                                                                      --else---> withdrawn, for good
 //! ```
 
+mod followed;
 mod notes;
 mod records;
 mod sides;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
+pub(crate) use self::followed::Followed;
 pub(crate) use self::notes::BATCH_SCRIPT;
 use self::notes::Noted;
 pub(crate) use self::records::{Record, Records, name, notes, write};
@@ -44,11 +46,13 @@ impl Open {
     /// Where it stands when its manager has forgotten it: as far as its batch script noted it.
     pub(crate) fn forgotten(&self) -> Accounting {
         let noted = Noted::read(&self.record.notes());
+        // Its script counts in whole seconds, and nothing starts before it was handed over.
+        let later = |at: Timestamp| at.max(self.record.submitted_at);
         Accounting {
             state: noted.map_or(RunState::Unknown, Noted::state),
             received_at: self.record.submitted_at,
-            started_at: noted.and_then(|noted| noted.started_at),
-            ended_at: noted.and_then(|noted| noted.ended_at),
+            started_at: noted.and_then(|noted| noted.started_at).map(later),
+            ended_at: noted.and_then(|noted| noted.ended_at).map(later),
             exit_code: noted.map(|noted| noted.exit_code),
             peak_memory_gib: None,
         }

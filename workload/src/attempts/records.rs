@@ -14,8 +14,11 @@ use protocol::units::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::WorkloadError;
-use crate::read::NativeId;
+use crate::read::{Accounting, NativeId};
 use crate::submit::Status;
+
+/// Exit codes of `timeout` when it ended the work: asked to end, and killed because it did not.
+const TIMEOUT_CODES: [i32; 2] = [124, 137];
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,18 @@ impl Record {
     /// The name of its job: it is found by this when the answer to its submission was lost.
     pub(crate) fn name(&self) -> String {
         name(&self.job_id, self.attempt)
+    }
+
+    /// Whether the limit that its batch script keeps is what ended it.
+    pub(crate) fn is_over_own_limit(&self, accounting: &Accounting) -> bool {
+        let ran = accounting.started_at.zip(accounting.ended_at).map(|(started, ended)| ended.since(started));
+        match (self.own_limit, accounting.exit_code, ran) {
+            // Managers count in whole seconds.
+            (Some(limit), Some(code), Some(ran)) => {
+                TIMEOUT_CODES.contains(&code) && ran.get() + 1.0 >= limit.get()
+            }
+            _ => false,
+        }
     }
 
     /// Where its batch script notes the start and the end.

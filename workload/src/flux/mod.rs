@@ -15,7 +15,7 @@
 //! - Commands get no environment but their own, have a deadline, and their output is bounded.
 //! - However many jobs are followed and however often, `flux jobs` runs once in the refresh time.
 //! - The job's directory must be the same on this machine and on the nodes.
-//! - Flux knows no memory: its nodes have 0 GiB here, and work with a memory limit is refused. It tells
+//! - Flux knows no memory: what its nodes have is unknown, and work with a memory limit is refused. It tells
 //!   nobody when work would start, and no peak memory: both are unknown.
 //! - `flux jobs --json` is needed; a Flux that does not have it is an error that says so.
 

@@ -7,13 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use protocol::clock::Clock;
 use protocol::units::{Seconds, Timestamp};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::jobs::{self, Job};
 use super::jobspec::Jobspec;
 use super::{FluxOptions, FluxReader, fields, is_job_id, refusals};
-use crate::attempts::{self, Attempts, Handed, HandsOver, Open, Record};
+use crate::attempts::{self, Attempts, Followed, Handed, HandsOver, Open, Record};
 use crate::error::WorkloadError;
 use crate::program::words;
 use crate::read::{NativeId, Slots};
@@ -22,20 +20,13 @@ use crate::submit::{DryRun, Status, SubmitRequest};
 /// Ids in one command line.
 const IDS_AT_ONCE: usize = 2_000;
 
-/// What was asked about followed jobs, and what of it Flux knows.
-struct Followed {
-    asked_at: Instant,
-    ids: Vec<NativeId>,
-    jobs: BTreeMap<NativeId, Job>,
-}
-
 /// A Flux that work is handed over to.
 pub struct Flux {
     reader: FluxReader,
     clock: Arc<dyn Clock>,
     attempts: Attempts,
     directory: PathBuf,
-    followed: Mutex<Option<Followed>>,
+    followed: Followed<Job>,
 }
 
 impl Flux {
@@ -47,7 +38,13 @@ impl Flux {
     ) -> Result<Self, WorkloadError> {
         let directory = directory.into();
         let attempts = Attempts::open(&directory)?;
-        Ok(Self { reader: FluxReader::new(options), clock, attempts, directory, followed: Mutex::default() })
+        Ok(Self {
+            reader: FluxReader::new(options),
+            clock,
+            attempts,
+            directory,
+            followed: Followed::default(),
+        })
     }
 
     /// Every check of ours, and the jobspec.
@@ -62,25 +59,15 @@ impl Flux {
     /// The jobs of these ids that Flux still knows. Every job that is followed is asked about in one
     /// command, as often as the refresh time says; an id that was not among them is asked about at once.
     async fn jobs_of(&self, ids: &[NativeId]) -> Result<BTreeMap<NativeId, Job>, WorkloadError> {
-        let mut followed = self.followed.lock().await;
-        if let Some(known) = followed.as_ref()
-            && known.asked_at.elapsed() < self.reader.options.refresh
-            && ids.iter().all(|id| known.ids.binary_search(id).is_ok())
-        {
-            return Ok(known.jobs.clone());
-        }
-        let asked_at = Instant::now();
-        let mut all = self.attempts.records.open_jobs();
-        all.extend(ids.iter().cloned());
-        all.retain(is_job_id);
-        all.sort_unstable();
-        all.dedup();
-        let mut jobs = BTreeMap::new();
-        for part in all.chunks(IDS_AT_ONCE) {
-            jobs.extend(self.reader.jobs_of(part).await?.into_iter().map(|job| (job.native(), job)));
-        }
-        *followed = Some(Followed { asked_at, ids: all, jobs: jobs.clone() });
-        Ok(jobs)
+        let all = || self.attempts.records.open_jobs().into_iter().filter(is_job_id).collect();
+        let ask = async |all: Vec<NativeId>| {
+            let mut jobs = BTreeMap::new();
+            for part in all.chunks(IDS_AT_ONCE) {
+                jobs.extend(self.reader.jobs_of(part).await?.into_iter().map(|job| (job.native(), job)));
+            }
+            Ok(jobs)
+        };
+        self.followed.jobs(self.reader.options.refresh, ids, all, ask).await
     }
 }
 
@@ -173,7 +160,7 @@ impl HandsOver for Flux {
     async fn stop(&self, native: &NativeId) -> Result<(), WorkloadError> {
         let arguments = ["cancel".to_owned(), native.0.clone()];
         let output = self.reader.options.commands.run("flux", &arguments, Path::new("/")).await?;
-        *self.followed.lock().await = None;
+        self.followed.forget().await;
         let problem = output.complaint();
         let over = problem.ends_with("job is inactive") || problem.ends_with("unknown job id");
         if output.code == Some(0) || over {
