@@ -9,6 +9,7 @@ mod bad_input;
 mod harness;
 mod layers;
 mod mcp;
+mod outbound;
 mod path;
 mod predecessor;
 mod restart;
