@@ -263,7 +263,8 @@ impl Membership {
     /// A link that breaks is opened again, with growing pauses while that does not help.
     async fn keep_link(&self, host: Arc<dyn Host>, accepted: &JoinAccepted) {
         let seconds = |seconds: Seconds| Duration::from_secs_f64(seconds.get().clamp(0.1, 3600.0));
-        let pace = Pace { ping: seconds(accepted.heartbeat_seconds), silence: seconds(accepted.lease_seconds) };
+        let pace =
+            Pace { ping: seconds(accepted.heartbeat_seconds), silence: seconds(accepted.lease_seconds) };
         let (mut joins, mut pause) = (self.joins.subscribe(), FIRST_PAUSE);
         while !self.leaving.is_cancelled() && !self.worker.stopping().is_cancelled() {
             joins.mark_unchanged();

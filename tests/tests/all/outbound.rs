@@ -68,7 +68,9 @@ fn a_hub_that_ended_in_order_is_found_again() {
     fleet.start_hub(&port, &[]);
     fleet.await_workers(1);
     assert_eq!(fleet.workers.pop().expect("the worker").terminate().code(), Some(0));
-    fleet.await_json("the empty fleet", &["list", "workers"], |list| list.as_array().is_some_and(Vec::is_empty));
+    fleet.await_json("the empty fleet", &["list", "workers"], |list| {
+        list.as_array().is_some_and(Vec::is_empty)
+    });
 }
 
 #[test]

@@ -20,8 +20,8 @@ use super::answer::{Failed, read_answer};
 use super::asks::Asks;
 use super::exchange::{Refusal, media_type, read_refusal};
 use super::rpc::{
-    self, Cancelled, Initialize, Initialized, METHOD_NOT_FOUND, Meta, Nothing, Outgoing, Params,
-    STATELESS, STATELESS_ERRORS, UNSUPPORTED_VERSION, WITH_SESSIONS,
+    self, Cancelled, Initialize, Initialized, METHOD_NOT_FOUND, Meta, Nothing, Outgoing, Params, STATELESS,
+    STATELESS_ERRORS, UNSUPPORTED_VERSION, WITH_SESSIONS,
 };
 use super::{Address, Connector, Credentials};
 use crate::link::{CallOptions, DEFAULT_LIMIT_BYTES, LinkError};

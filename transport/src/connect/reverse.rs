@@ -95,7 +95,8 @@ impl ReverseLink {
             capabilities: Some(Nothing {}),
             progress: options.progress.is_some().then_some(id),
         };
-        let frame = frame(&Outgoing { jsonrpc: "2.0", id: Some(id), method, params: Params { own: params, meta } })?;
+        let frame =
+            frame(&Outgoing { jsonrpc: "2.0", id: Some(id), method, params: Params { own: params, meta } })?;
         let mut call = Call { link: self, id, is_open: true, is_sent: false };
         let answer = self.open.begin(id, options.progress.clone())?;
         if self.outgoing.send(frame).await.is_err() {
@@ -242,10 +243,11 @@ struct Answers {
 
 impl Receives for Answers {
     fn receive(&mut self, message: Vec<u8>) -> Result<Option<Vec<u8>>, End> {
-        let head: Head<'_> = serde_json::from_slice(&message).map_err(|error| match rpc::classify(&error) {
-            LinkError::BadJson => End::BadJson,
-            _ => End::BadSchema,
-        })?;
+        let head: Head<'_> =
+            serde_json::from_slice(&message).map_err(|error| match rpc::classify(&error) {
+                LinkError::BadJson => End::BadJson,
+                _ => End::BadSchema,
+            })?;
         match head.method.as_deref() {
             None => {
                 // Whoever asked may have left, and then nobody knows the id.

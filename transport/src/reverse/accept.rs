@@ -77,9 +77,11 @@ pub fn accept(
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    for (name, value) in
-        [(SEC_WEBSOCKET_ACCEPT.as_str(), &answered), (HEADER_KEY, &answer.key), (HEADER_SIGNATURE, &answer.signature)]
-    {
+    for (name, value) in [
+        (SEC_WEBSOCKET_ACCEPT.as_str(), &answered),
+        (HEADER_KEY, &answer.key),
+        (HEADER_SIGNATURE, &answer.signature),
+    ] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -156,7 +156,13 @@ impl Answering {
         }
     }
 
-    fn work(&self, id: Value, method: &str, params: RequestParams, cancelled: CancellationToken) -> Option<Work> {
+    fn work(
+        &self,
+        id: Value,
+        method: &str,
+        params: RequestParams,
+        cancelled: CancellationToken,
+    ) -> Option<Work> {
         let (host, sender) = (self.host.clone(), self.sender.clone());
         let work: Work = match method {
             "tools/call" => {

@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, error::CapacityError};
 use tokio_util::sync::CancellationToken;
@@ -22,10 +23,11 @@ use super::handshake::Seals;
 use super::{MESSAGE_LIMIT, Pace};
 use crate::link::LinkError;
 
-/// A hub has a thousand connections, most of them idle: each has small buffers, which grow for a message
-/// that needs it.
+/// A hub has a thousand connections, most of them idle, and their buffers keep the size of the largest frame
+/// that went through them. So they are small, and messages go in fragments that fit, header included.
 const READ_BUFFER: usize = 4 * 1024;
-const WRITE_BUFFER: usize = 16 * 1024;
+const WRITE_BUFFER: usize = 4 * 1024;
+const FRAGMENT: usize = READ_BUFFER - 14;
 
 /// How long the other side may take to hear that we close.
 const COURTESY_TIME: Duration = Duration::from_secs(1);
@@ -127,6 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outgoing,
             receiver,
             answer: None,
+            rest: Bytes::new(),
+            rest_continues: false,
             ping_is_due: false,
             is_unflushed: false,
             was_heard: false,
@@ -164,6 +168,9 @@ struct Exchange<S, R> {
     receiver: R,
     /// An answer that waits for room. Nothing more is read meanwhile: who does not take answers may not ask.
     answer: Option<Vec<u8>>,
+    /// What is left to send of a sealed message, and whether some of it was sent.
+    rest: Bytes,
+    rest_continues: bool,
     ping_is_due: bool,
     is_unflushed: bool,
     was_heard: bool,
@@ -213,6 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Receives> Exchange<S, R> {
             }
             let message = if std::mem::take(&mut self.ping_is_due) {
                 Message::Ping(Bytes::new())
+            } else if !self.rest.is_empty() {
+                self.next_fragment()
             } else {
                 // What was reported before an answer goes out before it.
                 let next = match self.outgoing.poll_recv(context) {
@@ -220,11 +229,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, R: Receives> Exchange<S, R> {
                     Poll::Ready(None) | Poll::Pending => self.answer.take(),
                 };
                 let Some(next) = next else { return Ok(true) };
-                Message::Binary(self.seals.seal(next).map_err(|_| End::Forged)?.into())
+                self.rest = self.seals.seal(next).map_err(|_| End::Forged)?.into();
+                self.rest_continues = false;
+                self.next_fragment()
             };
             Pin::new(&mut self.socket).start_send(message).map_err(|error| end_of(&error))?;
             self.is_unflushed = true;
         }
+    }
+
+    fn next_fragment(&mut self) -> Message {
+        let part = self.rest.split_to(self.rest.len().min(FRAGMENT));
+        let kind =
+            if std::mem::replace(&mut self.rest_continues, true) { Data::Continue } else { Data::Binary };
+        Message::Frame(Frame::message(part, OpCode::Data(kind), self.rest.is_empty()))
     }
 
     fn take(&mut self, message: Message) -> Result<(), End> {

@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::signature::length_prefixed;
 use ring::aead::{
-    Aad, BoundKey as _, CHACHA20_POLY1305, NONCE_LEN, Nonce, NonceSequence, OpeningKey, SealingKey, UnboundKey,
+    Aad, BoundKey as _, CHACHA20_POLY1305, NONCE_LEN, Nonce, NonceSequence, OpeningKey, SealingKey,
+    UnboundKey,
 };
 use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
 use ring::error::Unspecified;
@@ -63,20 +64,27 @@ impl Ephemeral {
     /// The worker's seals.
     pub(super) fn into_worker_seals(self, parties: Parties<'_>) -> Result<Seals, Unspecified> {
         let (to_worker, to_hub) = self.agree(parties.hub_key, parties)?;
-        Ok(Seals { sealing: SealingKey::new(to_hub, Numbers(0)), opening: OpeningKey::new(to_worker, Numbers(0)) })
+        Ok(Seals {
+            sealing: SealingKey::new(to_hub, Numbers(0)),
+            opening: OpeningKey::new(to_worker, Numbers(0)),
+        })
     }
 
     /// The hub's seals.
     pub(super) fn into_hub_seals(self, parties: Parties<'_>) -> Result<Seals, Unspecified> {
         let (to_worker, to_hub) = self.agree(parties.worker_key, parties)?;
-        Ok(Seals { sealing: SealingKey::new(to_worker, Numbers(0)), opening: OpeningKey::new(to_hub, Numbers(0)) })
+        Ok(Seals {
+            sealing: SealingKey::new(to_worker, Numbers(0)),
+            opening: OpeningKey::new(to_hub, Numbers(0)),
+        })
     }
 
     /// The keys to the worker and to the hub.
     fn agree(self, theirs: &str, parties: Parties<'_>) -> Result<(UnboundKey, UnboundKey), Unspecified> {
         let theirs = URL_SAFE_NO_PAD.decode(theirs).map_err(|_| Unspecified)?;
         let theirs = UnparsedPublicKey::new(&X25519, theirs);
-        let secret = agree_ephemeral(self.private, &theirs, |shared| Salt::new(HKDF_SHA256, LABEL).extract(shared))?;
+        let secret =
+            agree_ephemeral(self.private, &theirs, |shared| Salt::new(HKDF_SHA256, LABEL).extract(shared))?;
         let transcript = parties.transcript();
         let key = |secret: &Prk, direction: &[u8]| {
             let info: [&[u8]; 2] = [direction, &transcript];

@@ -59,11 +59,8 @@ async fn a_server_without_links_or_with_a_plain_answer_is_told_apart() {
 #[tokio::test]
 async fn who_asks_for_no_websocket_gets_none() {
     let hub = Hub::start(Ways::new(None)).await;
-    let signer = transport::signed::Signer {
-        key: hub.worker_key.clone(),
-        sender: "w".into(),
-        audience: "hub".into(),
-    };
+    let signer =
+        transport::signed::Signer { key: hub.worker_key.clone(), sender: "w".into(), audience: "hub".into() };
     let target = transport::connect::Target::new(hub.url(), transport::connect::Credentials::Signed(signer));
     let client = crate::support::connector().http(target).unwrap();
     let bounds = transport::http::Bounds::new(soon(), 10_000);
@@ -75,7 +72,9 @@ async fn who_asks_for_no_websocket_gets_none() {
 #[tokio::test]
 async fn a_proxy_that_meddles_ends_the_link_and_nothing_runs_that_was_not_asked() {
     for side in [Side::Hub, Side::Worker] {
-        for meddling in [Meddling::Alter(side), Meddling::Repeat(side), Meddling::Drop(side), Meddling::Swap(side)] {
+        for meddling in
+            [Meddling::Alter(side), Meddling::Repeat(side), Meddling::Drop(side), Meddling::Swap(side)]
+        {
             let (host, _) = Fixture::new();
             let reversed = Reversed::start_beside(Arc::clone(&host), Ways::new(None), meddling).await;
             let ways: Arc<dyn Link> = reversed.ways.clone();
@@ -83,7 +82,10 @@ async fn a_proxy_that_meddles_ends_the_link_and_nothing_runs_that_was_not_asked(
             let failed = [&first, &second].into_iter().filter(|result| result.is_err()).count();
             assert!(failed > 0, "{meddling:?}: {first:?}, {second:?}");
             for error in [first.err(), second.err()].into_iter().flatten() {
-                assert!(matches!(error, LinkError::ClosedEarly | LinkError::Refused), "{meddling:?}: {error:?}");
+                assert!(
+                    matches!(error, LinkError::ClosedEarly | LinkError::Refused),
+                    "{meddling:?}: {error:?}"
+                );
             }
             // Each of the two at most once, and none that the worker could not open.
             let most = if side == Side::Worker { 2 } else { usize::from(meddling == Meddling::Repeat(side)) };
@@ -91,7 +93,9 @@ async fn a_proxy_that_meddles_ends_the_link_and_nothing_runs_that_was_not_asked(
             let end = within(reversed.serving).await.unwrap();
             match side {
                 Side::Hub => assert_eq!(end, End::Forged, "{meddling:?}"),
-                Side::Worker => assert!(matches!(end, End::Closed { .. } | End::Broken(_)), "{meddling:?}: {end}"),
+                Side::Worker => {
+                    assert!(matches!(end, End::Closed { .. } | End::Broken(_)), "{meddling:?}: {end}")
+                }
             }
             reversed.hub.server.stop().await;
         }

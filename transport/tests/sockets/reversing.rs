@@ -40,7 +40,6 @@ pub struct Hub {
     pub server: Server,
     pub key: Arc<SigningKey>,
     pub worker_key: Arc<SigningKey>,
-    pub ways: Arc<Ways>,
 }
 
 impl Hub {
@@ -61,7 +60,7 @@ impl Hub {
         let routes = Router::new().route(PATH, route);
         let guard = Arc::new(Guard::loopback());
         let server = Server::start(move |_| admitted(routes, guard, admission, BodyMode::Streamed)).await;
-        Self { server, key: hub_key, worker_key, ways }
+        Self { server, key: hub_key, worker_key }
     }
 
     pub fn url(&self) -> String {
@@ -86,7 +85,12 @@ impl Hub {
     }
 }
 
-fn take(mut request: Request<Body>, key: &SigningKey, connector: &Arc<Connector>, ways: &Arc<Ways>) -> Response {
+fn take(
+    mut request: Request<Body>,
+    key: &SigningKey,
+    connector: &Arc<Connector>,
+    ways: &Arc<Ways>,
+) -> Response {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap_or_default();
     let (boot, worker_key) = (value("boot=").to_owned(), value("key=").to_owned());

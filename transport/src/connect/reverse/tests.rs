@@ -120,7 +120,10 @@ async fn a_bad_answer_costs_its_own_call_only() {
         (json!({}), LinkError::BadSchema),
         (json!([]), LinkError::BadSchema),
         (json!({"content": "text"}), LinkError::BadSchema),
-        (json!({"content": [{"type": "text", "text": "x".repeat(100_000)}]}), LinkError::TooLarge { limit: 100_000 }),
+        (
+            json!({"content": [{"type": "text", "text": "x".repeat(100_000)}]}),
+            LinkError::TooLarge { limit: 100_000 },
+        ),
     ] {
         let (bad, good) = (call(&link), call(&link));
         let (one, two) = (peer.hear().await, peer.hear().await);
@@ -155,9 +158,8 @@ async fn what_is_no_message_ends_the_link_with_its_reason() {
         peer.hear().await;
         // It may be cut off in the middle.
         let sealed = peer.seals.seal(message).unwrap();
-        let (said, farewell) = (peer.socket.send(Message::Binary(sealed.into())).await, async {
-            peer.farewell().await
-        });
+        let (said, farewell) =
+            (peer.socket.send(Message::Binary(sealed.into())).await, async { peer.farewell().await });
         if said.is_ok() {
             assert!(farewell.await.contains(reason), "{reason}");
         }
@@ -264,7 +266,8 @@ async fn two_sides_with_much_to_say_do_not_block_each_other() {
     // The peer writes whole answers before it reads on, into a pipe that holds less than one of them.
     for _ in 0..20 {
         let request = peer.hear().await;
-        peer.answer(&request, json!({"content": [], "structuredContent": request["params"]["arguments"]})).await;
+        peer.answer(&request, json!({"content": [], "structuredContent": request["params"]["arguments"]}))
+            .await;
     }
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().structured.unwrap()["text"], text);

@@ -23,7 +23,12 @@ impl Host for Fixture {
         Arc::default()
     }
 
-    async fn call(&self, tool: &str, arguments: Object, context: CallContext) -> Result<ToolOutcome, ErrorBody> {
+    async fn call(
+        &self,
+        tool: &str,
+        arguments: Object,
+        context: CallContext,
+    ) -> Result<ToolOutcome, ErrorBody> {
         match tool {
             "echo" => Ok(ToolOutcome::structured(Value::Object(arguments))),
             "hang" => {
