@@ -278,6 +278,15 @@ impl Membership {
                         pause = FIRST_PAUSE;
                     }
                 }
+                Err(DialError::Link(
+                    error @ (LinkError::Refused | LinkError::ClosedEarly | LinkError::Timeout),
+                )) => {
+                    tracing::debug!(worker = %self.worker.id(), %error, "no link yet");
+                }
+                // Once, and not with every try.
+                Err(error) if pause == FIRST_PAUSE => {
+                    tracing::warn!(worker = %self.worker.id(), %error, "the hub gives no link");
+                }
                 Err(error) => tracing::debug!(worker = %self.worker.id(), %error, "no link yet"),
             }
             tokio::select! {

@@ -95,3 +95,17 @@ fn a_worker_with_a_url_has_a_link_as_well_and_one_that_misbehaves_has_none() {
             && of("odd").is_some_and(|one| one["linked"] == false)
     });
 }
+
+#[test]
+fn a_thousand_workers_hold_links_and_all_are_asked() {
+    let mut fleet = Fleet::start();
+    fleet.simulate(1000, &[]);
+    fleet.await_json("the links", &["list", "workers"], |list| {
+        let workers = list.as_array().map_or(&[][..], Vec::as_slice);
+        workers.iter().filter(|worker| worker["linked"] == true).count() == 1000
+    });
+    let asked = fleet.json(&["satisfy", COMMAND]);
+    let proposals = asked["proposals"].as_object().expect("proposals");
+    assert!(proposals.len() > 500, "{}", proposals.len());
+    assert!(proposals.values().all(|reply| reply["verdict"].is_string()));
+}

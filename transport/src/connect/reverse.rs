@@ -249,6 +249,7 @@ impl Receives for Answers {
                 _ => End::BadSchema,
             })?;
         match head.method.as_deref() {
+            None if head.id.is_none() => return Err(End::BadSchema),
             None => {
                 // Whoever asked may have left, and then nobody knows the id.
                 let id = head.id.and_then(|id| id.as_u64());

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -156,6 +157,7 @@ impl Answering {
         }
     }
 
+    /// The work of a request; nothing when there is no such method.
     fn work(
         &self,
         id: Value,
@@ -164,47 +166,49 @@ impl Answering {
         cancelled: CancellationToken,
     ) -> Option<Work> {
         let (host, sender) = (self.host.clone(), self.sender.clone());
-        let work: Work = match method {
+        let name = params.name;
+        let arguments = params.arguments.unwrap_or_default();
+        Some(match method {
             "tools/call" => {
                 let progress = match params.meta.progress {
                     Some(token) => Progress::messages(self.outgoing.clone(), token),
                     None => Progress::none(),
                 };
                 let context = CallContext { sender, progress, cancelled: cancelled.clone() };
-                Box::pin(async move {
-                    let arguments = params.arguments.unwrap_or_default();
+                guarded(id.clone(), async move {
                     tokio::select! {
                         biased;
-                        result = host.call(&params.name, arguments, context) => Some(call_answer(&id, result)),
-                        // Nobody waits for the answer.
+                        result = host.call(&name, arguments, context) => {
+                            // Nobody waits for the answer to a call that was cancelled.
+                            (!cancelled.is_cancelled()).then(|| call_answer(&id, result))
+                        }
                         () = cancelled.cancelled() => None,
                     }
                 })
             }
-            "tools/list" => Box::pin(async move {
+            "tools/list" => guarded(id.clone(), async move {
                 let tools = host.tools(&sender).await;
                 Some(success(&id, List::Tools(&*tools)))
             }),
-            "prompts/list" => Box::pin(async move {
+            "prompts/list" => guarded(id.clone(), async move {
                 let prompts = host.prompts(&sender).await;
                 Some(success(&id, List::Prompts(&*prompts)))
             }),
-            "prompts/get" => Box::pin(async move {
-                let arguments = params.arguments.unwrap_or_default();
-                Some(match host.get_prompt(&params.name, arguments, &sender).await {
+            "prompts/get" => guarded(id.clone(), async move {
+                Some(match host.get_prompt(&name, arguments, &sender).await {
                     Ok(prompt) => success(&id, prompt),
                     Err(error) => failure(&id, rpc_code(error.code), &error),
                 })
             }),
-            "resources/list" => Box::pin(async move {
+            "resources/list" => guarded(id.clone(), async move {
                 let resources = host.resources(&sender).await;
                 Some(success(&id, List::Resources(&*resources)))
             }),
-            "resources/templates/list" => Box::pin(async move {
+            "resources/templates/list" => guarded(id.clone(), async move {
                 let templates = host.templates(&sender).await;
                 Some(success(&id, List::ResourceTemplates(&*templates)))
             }),
-            "resources/read" => Box::pin(async move {
+            "resources/read" => guarded(id.clone(), async move {
                 Some(match host.read_resource(&params.uri, &sender).await {
                     Ok(contents) => success(&id, List::Contents(contents)),
                     Err(error) if error.code == ErrorCode::NotFound => failure(&id, NO_SUCH_RESOURCE, &error),
@@ -212,8 +216,7 @@ impl Answering {
                 })
             }),
             _ => return None,
-        };
-        Some(work)
+        })
     }
 
     /// Takes a request; the answer, if there is one at once.
@@ -264,7 +267,18 @@ impl Drop for Answering {
     }
 }
 
+/// What gives the answer to a request; nothing when it was cancelled.
 type Work = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
+
+/// Work whose panic is an answer like any other: it must not take the connection of all calls with it.
+fn guarded(id: Value, work: impl Future<Output = Option<Vec<u8>>> + Send + 'static) -> Work {
+    Box::pin(async move {
+        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+            let error = ErrorBody::new(ErrorCode::Internal, "the server failed on this request");
+            Some(failure(&id, rpc_code(error.code), &error))
+        })
+    })
+}
 
 impl Receives for Answering {
     fn receive(&mut self, message: Vec<u8>) -> Result<Option<Vec<u8>>, End> {
@@ -274,9 +288,9 @@ impl Receives for Answering {
                 _ => End::BadSchema,
             })?;
         match request.id {
-            Some(id) if !request.method.is_empty() => Ok(self.answer(id, &request.method, request.params)),
-            // An answer to a request that we never send.
-            Some(_) => Err(End::BadSchema),
+            // No message, or an answer to a request that we never send.
+            _ if request.method.is_empty() => Err(End::BadSchema),
+            Some(id) => Ok(self.answer(id, &request.method, request.params)),
             None => {
                 if request.method == "notifications/cancelled"
                     && let Some(number) = request.params.request_id

@@ -35,6 +35,7 @@ impl Host for Fixture {
                 context.cancelled.cancelled().await;
                 Ok(ToolOutcome::text("late"))
             }
+            "panic" => panic!("a bug"),
             _ => Err(ErrorBody::new(ErrorCode::Tool, "no such tool")),
         }
     }
@@ -84,6 +85,14 @@ async fn a_call_that_is_cancelled_has_no_answer_and_its_id_is_free_again() {
     assert!(ask(&mut answering, &call(1, "echo")).unwrap()["result"].is_object());
     drop(answering);
     assert!(queue.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn a_bug_in_a_tool_costs_its_own_call_only() {
+    let (mut answering, _queue) = answering();
+    let answer = ask(&mut answering, &call(1, "panic")).unwrap();
+    assert_eq!(answer["error"]["code"], -32603);
+    assert!(ask(&mut answering, &call(2, "echo")).unwrap()["result"].is_object());
 }
 
 #[tokio::test]
