@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Fleet, text};
+use crate::harness::{Fleet, Running, SECRET, text};
 
 const COMMAND: &str = "run a command on 1 core";
 
@@ -82,6 +82,18 @@ fn an_outbound_worker_that_was_killed_comes_back_under_its_name() {
     fleet.await_json("the link", &["list", "workers"], |list| list[0]["linked"] == true);
     let answer = fleet.json(&["negotiate", COMMAND, "--yes", "--", "true"]);
     assert_eq!(answer["job"]["state"], "completed", "{answer:#}");
+}
+
+#[test]
+fn a_second_instance_of_a_worker_that_is_there_is_turned_away() {
+    let mut fleet = Fleet::start();
+    // Both simulated instances have the same key.
+    fleet.outbound_worker("twin", &["--mock", "hpc"]);
+    fleet.await_workers(1);
+    let twin = ["start", "--join", &fleet.url, "--join-secret", SECRET, "--worker-id", "twin", "--outbound"];
+    let mut second = Running::mcpserver(fleet.home.path(), &[&twin[..], &["--mock", "hpc"]].concat());
+    assert_eq!(second.wait().code(), Some(5), "{:?}", second.said);
+    assert_eq!(listed(&fleet)["linked"], true);
 }
 
 #[test]

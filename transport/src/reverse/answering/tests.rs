@@ -1,3 +1,5 @@
+//! A connection that answers, and messages that are right, wrong or hostile.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
