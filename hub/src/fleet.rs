@@ -15,6 +15,7 @@ use protocol::ids::WorkerId;
 use protocol::units::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use transport::connect::ways::Ways;
 use transport::host::ToolDefinition;
 use transport::link::Link;
 
@@ -40,8 +41,8 @@ pub struct Particulars {
     pub worker_id: WorkerId,
     /// Its public key; none for a predecessor's worker.
     pub key: Option<String>,
-    /// Where it is reached.
-    pub url: String,
+    /// Where it is reached; none when it is reached over its link only.
+    pub url: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its static facts.
@@ -75,6 +76,12 @@ impl Particulars {
         }
     }
 
+    /// Whether another instance, in another place than this one, may be meant.
+    #[must_use]
+    pub fn is_elsewhere(&self, other: &Self) -> bool {
+        self.url != other.url || (self.url.is_none() && self.boot_id != other.boot_id)
+    }
+
     /// How the worker joined.
     #[must_use]
     pub const fn protocol(&self) -> &'static str {
@@ -88,6 +95,8 @@ pub struct Member {
     pub particulars: Particulars,
     /// The way to it.
     pub link: Arc<dyn Link>,
+    /// The same, to put the connection into that the worker opens.
+    pub ways: Arc<Ways>,
     /// The site that it stands for, when it is a mock whose truth the hub can regenerate.
     pub site: Option<Site>,
     vital: Mutex<Vital>,
@@ -231,9 +240,9 @@ impl Fleet {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_insert(key);
     }
 
-    /// Whether these particulars may join, and whether they change anything. `old_url_answers` says
-    /// whether the worker still answers where it was before.
-    pub fn admit(&self, wanted: &Particulars, old_url_answers: bool) -> Result<Admission, ErrorBody> {
+    /// Whether these particulars may join, and whether they change anything. `answers_elsewhere` says
+    /// whether the worker of this name still answers where it was before, which is not where this one is.
+    pub fn admit(&self, wanted: &Particulars, answers_elsewhere: bool) -> Result<Admission, ErrorBody> {
         let taken = |why: String| Err(ErrorBody::new(ErrorCode::NameTaken, why));
         let id = &wanted.worker_id;
         {
@@ -246,9 +255,9 @@ impl Fleet {
         }
         let Some(present) = self.get(id) else { return Ok(Admission::Changed) };
         let alive = self.state(&present) != WorkerState::Offline;
-        if present.particulars.url != wanted.url && alive && old_url_answers {
+        if alive && answers_elsewhere {
             return taken(format!(
-                "the worker id {id} is alive at another URL; stop that worker or choose another id"
+                "the worker id {id} is alive elsewhere; stop that worker or choose another id"
             ));
         }
         if present.particulars == *wanted { Ok(Admission::Same) } else { Ok(Admission::Changed) }
@@ -259,7 +268,7 @@ impl Fleet {
     pub fn insert(
         &self,
         particulars: Particulars,
-        link: Arc<dyn Link>,
+        ways: Arc<Ways>,
         last_seen: Timestamp,
         heard: bool,
     ) -> Arc<Member> {
@@ -270,7 +279,8 @@ impl Fleet {
             .and_then(|identity| Site::from_identity(&particulars.worker_id, identity).ok());
         self.remember_owner(&particulars.worker_id, particulars.key.clone());
         let member = Arc::new(Member {
-            link,
+            link: ways.clone(),
+            ways,
             site,
             vital: Mutex::new(Vital {
                 heard: heard.then(Instant::now),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::future::join_all;
 use intake::Vocabulary;
 use protocol::clock::Clock;
 use protocol::error::ErrorBody;
@@ -248,9 +249,9 @@ impl Hub {
         self.core.stopping.cancel();
         self.core.tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(5), self.core.tasks.wait()).await;
-        for member in self.core.fleet.members() {
-            member.link.close().await;
-        }
+        let members = self.core.fleet.members();
+        // Together: each may take a moment to say goodbye.
+        join_all(members.iter().map(|member| member.link.close())).await;
         self.core.store.close().await;
     }
 

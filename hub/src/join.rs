@@ -106,7 +106,9 @@ impl Joins {
         let registration: Registration = serde_json::from_str(&finish.registration).map_err(|error| {
             ErrorBody::new(ErrorCode::Field, format!("the registration does not fit: {error}"))
         })?;
-        check_url(&registration.url)?;
+        if let Some(url) = &registration.url {
+            check_url(url)?;
+        }
         Ok((registration, open.start.worker_key))
     }
 

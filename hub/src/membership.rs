@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use axum::response::Response;
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::event::Event;
 use protocol::fleet::Manifest;
@@ -15,9 +17,12 @@ use protocol::join::{
 use protocol::signature::{HUB_SENDER, RequestParts};
 use protocol::units::Seconds;
 use serde::Deserialize;
+use tokio::time::Instant;
 use transport::admission::Rejection;
+use transport::connect::ways::Ways;
 use transport::connect::{Credentials, Target};
-use transport::link::Link;
+use transport::reverse::Pace;
+use transport::reverse::accept::{Terms, accept};
 use transport::signed::{Signer, verify_signed};
 
 use crate::fleet::{Admission, Member, Particulars};
@@ -92,7 +97,7 @@ impl Hub {
         let particulars = Particulars {
             worker_id: worker_id.clone(),
             key: None,
-            url: body.url,
+            url: Some(body.url),
             labels: body.labels.unwrap_or_default().into_iter().map(|(k, v)| (k, text(v))).collect(),
             manifest: Arc::new(manifest),
             boot_id: String::new(),
@@ -104,15 +109,15 @@ impl Hub {
     async fn admit(&self, particulars: Particulars) -> Result<(), ErrorBody> {
         let id = particulars.worker_id.clone();
         let present = self.fleet().get(&id);
-        let moved = present.as_ref().filter(|present| present.particulars.url != particulars.url);
-        let old_url_answers = match moved {
+        let elsewhere = present.as_ref().filter(|present| present.particulars.is_elsewhere(&particulars));
+        let answers_elsewhere = match elsewhere {
             Some(present) => {
-                let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+                let deadline = Instant::now() + Duration::from_secs(1);
                 present.link.tools(deadline).await.is_ok()
             }
-            None => true,
+            None => false,
         };
-        match self.fleet().admit(&particulars, old_url_answers)? {
+        match self.fleet().admit(&particulars, answers_elsewhere)? {
             Admission::Same => {
                 if let Some(present) = present {
                     present.heard(self.now(), Some(false));
@@ -134,8 +139,10 @@ impl Hub {
         Ok(())
     }
 
-    /// The way to a worker; nothing is connected before it is used.
-    pub(crate) fn link_to(&self, particulars: &Particulars) -> Result<Arc<dyn Link>, ErrorBody> {
+    /// The ways to a worker: its URL, where nothing is connected before it is used, and room for the link
+    /// that it may open.
+    pub(crate) fn link_to(&self, particulars: &Particulars) -> Result<Arc<Ways>, ErrorBody> {
+        let Some(url) = particulars.url.clone() else { return Ok(Ways::new(None)) };
         let credentials = match &particulars.key {
             Some(_) => Credentials::Signed(Signer {
                 key: self.key().clone(),
@@ -144,8 +151,40 @@ impl Hub {
             }),
             None => Credentials::Anonymous,
         };
-        let target = Target::new(particulars.url.clone(), credentials);
-        self.connector().connect(target).map_err(|error| ErrorBody::new(ErrorCode::Field, error.to_string()))
+        let link = self.connector().connect(Target::new(url, credentials));
+        let link = link.map_err(|error| ErrorBody::new(ErrorCode::Field, error.to_string()))?;
+        Ok(Ways::new(Some(link)))
+    }
+
+    /// Takes the link that a worker opens, in place of an older one.
+    pub(crate) fn take_link(
+        &self,
+        member: &Arc<Member>,
+        boot_id: &str,
+        worker_key: &str,
+        request: &mut Request<Body>,
+    ) -> Result<Response, Rejection> {
+        let particulars = &member.particulars;
+        if boot_id != particulars.boot_id {
+            return Err(superseded().into());
+        }
+        let lease = self.fleet().lease();
+        let terms = Terms {
+            key: self.key(),
+            worker_id: particulars.worker_id.as_str(),
+            boot_id,
+            worker_key,
+            pace: Pace { ping: lease.heartbeat, silence: lease.lease },
+        };
+        let (response, opened) = accept(request, &terms, self.connector(), &member.ways)?;
+        let (hub, member) = (self.clone(), member.clone());
+        self.tasks().spawn(async move {
+            // A worker without a URL could not be asked for its tools before.
+            if opened.await.is_ok() && member.tools().is_empty() {
+                hub.refresh_tools(member);
+            }
+        });
+        Ok(response)
     }
 
     /// The worker that signed a request, if the signature holds and is new.
@@ -173,8 +212,7 @@ impl Hub {
         beat: &Heartbeat,
     ) -> Result<HeartbeatAccepted, ErrorBody> {
         if beat.boot_id != member.particulars.boot_id {
-            let message = "another instance of this worker has joined; join again or stop";
-            return Err(ErrorBody::new(ErrorCode::Superseded, message));
+            return Err(superseded());
         }
         let was_silent = member.tools().is_empty();
         member.heard(self.now(), Some(beat.draining));
@@ -201,4 +239,9 @@ impl Hub {
         tracing::info!(worker = %worker_id, "a worker left");
         Ok(())
     }
+}
+
+/// The answer to an instance of a worker that a newer one has replaced.
+fn superseded() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Superseded, "another instance of this worker has joined; join again or stop")
 }

@@ -51,6 +51,7 @@ pub fn router(hub: &Hub, guard: Guard, mcp_path: &str, shutdown: CancellationTok
         .route("/v1/leave", post(worker::leave))
         .route("/v1/attempts/report", post(worker::report));
     let worker_bytes = Router::new()
+        .route(transport::reverse::PATH, get(worker::link))
         .route("/v1/artifacts/{digest}", put(worker::upload))
         .route("/v1/inputs/{artifact_id}", get(worker::download));
     let client_calls = Router::new()

@@ -52,6 +52,7 @@ Examples:
   mcpserver start --hub --dual                             a hub that is its own worker as well
   mcpserver start --join http://127.0.0.1:8000 --join-secret SECRET --worker-id lab
   mcpserver start --join http://127.0.0.1:8000 --join-secret SECRET --port 0 --worker-id hpc-1 --mock hpc
+  mcpserver start --join http://127.0.0.1:8000 --join-secret SECRET --outbound    nobody needs to reach it
   mcpserver start --transport stdio                        this machine's read tools for an MCP client
 
 Without --hub and --join it is a worker alone: its read tools are served, and nobody can submit to it.
@@ -241,6 +242,10 @@ pub struct Start {
     /// The URL at which the hub reaches this worker, through a tunnel for example
     #[arg(long, value_name = "URL", help_heading = "Worker")]
     pub public_url: Option<String>,
+    /// Listen nowhere: the hub reaches this worker over the connection that the worker opens, as behind a
+    /// firewall
+    #[arg(long, help_heading = "Worker")]
+    pub outbound: bool,
     /// What runs the work [default: auto]
     #[arg(long, value_enum, value_name = "NAME", help_heading = "Worker")]
     pub manager: Option<Manager>,

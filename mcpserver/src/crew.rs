@@ -104,7 +104,7 @@ impl Crew {
         });
         let Base { url, hub_url, secret } = &self.base;
         let own_url = format!("{url}/w/{id}/mcp");
-        let way = Way { hub_url, secret, own_url: &own_url };
+        let way = Way { hub_url, secret, own_url: Some(&own_url) };
         let key = data_dir::derived_key(secret, id, seed)?;
         let connector = self.connector.clone();
         let member = Member::new(worker, connector, way, key, self.boot_id.clone(), self.clock.clone());

@@ -21,8 +21,8 @@ pub struct Way<'a> {
     pub hub_url: &'a str,
     /// Its join secret.
     pub secret: &'a str,
-    /// The worker's MCP endpoint.
-    pub own_url: &'a str,
+    /// The worker's MCP endpoint; none when nobody but its link reaches it.
+    pub own_url: Option<&'a str>,
 }
 
 /// A worker and its membership.
@@ -32,6 +32,7 @@ pub struct Member {
     /// Its MCP face, and who may call it.
     pub mount: Mount,
     membership: Arc<Membership>,
+    links: bool,
     beats: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,7 +63,13 @@ impl Member {
         ));
         let host: Arc<dyn Host> = Arc::new(WorkerHost::new(worker.clone()));
         let admission: Arc<dyn Admission> = membership.admission(clock);
-        Self { worker, mount: Mount { host, admission }, membership, beats: Mutex::default() }
+        Self { worker, mount: Mount { host, admission }, membership, links: true, beats: Mutex::default() }
+    }
+
+    /// The same without a link, so that the hub calls the worker's URL.
+    pub fn without_link(mut self) -> Self {
+        self.links = false;
+        self
     }
 
     /// Joins. A hub that is away or busy is tried again until the patience ends.
@@ -93,9 +100,13 @@ impl Member {
         self.membership.hub_key()
     }
 
-    /// Takes up earlier work and sends signs of life, the first of them after `delay` and a heartbeat's time.
+    /// Takes up earlier work, opens the link, and sends signs of life, the first of them after `delay` and a
+    /// heartbeat's time.
     pub fn keep(&self, accepted: JoinAccepted, delay: Duration) {
         self.worker.resume();
+        if self.links {
+            self.membership.clone().start_link(self.mount.host.clone(), accepted.clone());
+        }
         let membership = self.membership.clone();
         let beats = tokio::spawn(async move {
             tokio::time::sleep(delay).await;

@@ -34,6 +34,8 @@ pub enum Plan {
     Hub(Place, HubPlan, Option<WorkerPlan>),
     /// A worker, joining a hub or alone.
     Worker(Place, WorkerPlan, Option<JoinPlan>),
+    /// A worker that listens nowhere and is reached over the link that it opens.
+    Outbound(WorkerPlan, JoinPlan),
     /// A worker that whoever started it talks to over standard input and output.
     Stdio(WorkerPlan),
 }
@@ -145,6 +147,7 @@ impl Start {
             return Ok(Plan::Hub(place, self.hub()?, worker));
         }
         let worker = self.worker(host_name)?;
+        let outbound = self.outbound;
         let join = match self.join {
             Some(url) => Some(JoinPlan {
                 hub_url: hub_url(&url)?,
@@ -154,7 +157,10 @@ impl Start {
             }),
             None => None,
         };
-        Ok(Plan::Worker(place, worker, join))
+        Ok(match join {
+            Some(join) if outbound => Plan::Outbound(worker, join),
+            join => Plan::Worker(place, worker, join),
+        })
     }
 
     /// A flag of a role that is not played would have no effect.
@@ -184,6 +190,7 @@ impl Start {
             ("--join-secret", self.given.join_secret),
             ("--join-timeout", self.join_timeout.is_some()),
             ("--public-url", self.public_url.is_some()),
+            ("--outbound", self.outbound),
         ];
         let first =
             |flags: &[(&'static str, bool)]| flags.iter().find(|(_, set)| *set).map(|(flag, _)| *flag);
@@ -195,6 +202,18 @@ impl Start {
         }
         if let (None, Some(flag)) = (&self.join, first(&join_flags)) {
             return Err(usage(format!("{flag} is for a worker that joins: add --join URL")));
+        }
+        let listening = [
+            ("--host", self.given.host),
+            ("--port", self.given.port),
+            ("--path", self.given.path),
+            ("--public-url", self.public_url.is_some()),
+        ];
+        if let (true, Some(flag)) = (self.outbound, first(&listening)) {
+            return Err(usage(format!("{flag} has no effect with --outbound, which listens nowhere")));
+        }
+        if self.outbound && self.mock.fault.is_some() {
+            return Err(usage("--fault is acted out where a worker listens: leave out --outbound"));
         }
         Ok(())
     }
@@ -350,6 +369,10 @@ mod tests {
             "--hub --mock hpc",
             "--hub --join-timeout 3",
             "--public-url http://x",
+            "--outbound",
+            "--hub --outbound",
+            "--join http://h --join-secret s --outbound --public-url http://x",
+            "--join http://h --join-secret s --outbound --mock hpc --fault hang",
             "--join http://h",
             "--join nonsense --join-secret s",
             "--join http://user@h --join-secret s",
@@ -388,6 +411,12 @@ mod tests {
         assert_eq!(worker.id.as_str(), "lab-example-org");
         assert_eq!(join.unwrap().patience, Duration::from_secs(15));
         assert!(worker.recipe.is_none());
+    }
+
+    #[test]
+    fn an_outbound_worker_listens_nowhere() {
+        let planned = plan("--join http://h --join-secret s --outbound").unwrap();
+        assert!(matches!(planned, Plan::Outbound(_, _)), "{planned:?}");
     }
 
     #[test]

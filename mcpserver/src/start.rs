@@ -51,6 +51,7 @@ pub async fn run(plan: Plan, shutdown: CancellationToken) -> Result<(), Failure>
         Plan::Worker(place, worker, Some(join)) => {
             run_member(place.bind().await?, worker, join, shutdown).await
         }
+        Plan::Outbound(worker, join) => run_outbound(worker, join, shutdown).await,
         Plan::Worker(place, worker, None) => run_alone(place.bind().await?, worker, shutdown).await,
         Plan::Stdio(worker) => run_stdio(worker, shutdown).await,
     }
@@ -257,6 +258,9 @@ impl RunningMember {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connector = Connector::new("parley-worker", env!("CARGO_PKG_VERSION"), clock.clone())?;
         let member = Member::new(worker, connector, way, key, data_dir::random_text()?, clock);
+        // Its misbehaviour is acted out at its URL, so that is where the hub has to call it.
+        let misbehaves = plan.recipe.is_some_and(|recipe| recipe.fault.is_some());
+        let member = if misbehaves { member.without_link() } else { member };
         Ok(Self { member, directory, ready: Ready::default() })
     }
 
@@ -294,10 +298,39 @@ impl RunningMember {
         Ok(())
     }
 
+    /// Is a member until it is to end, and takes no work while it is drained.
+    async fn serve(&self, join: &JoinPlan, shutdown: &CancellationToken) -> Result<(), Failure> {
+        let mut drain = Drain::listen()?;
+        tokio::select! {
+            joined = self.join(&join.hub_url, join.patience, Acquaintance::Known) => joined?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                draining = drain.next() => {
+                    self.member.drain(draining);
+                    let what = if draining { "takes no more work" } else { "takes work again" };
+                    say(&format!("worker {} {what}", self.member.worker.id()));
+                }
+            }
+        }
+        self.ready.set(false);
+        Ok(())
+    }
+
     async fn end(self) {
         self.member.leave().await;
         self.directory.end().await;
     }
+}
+
+async fn run_outbound(plan: WorkerPlan, join: JoinPlan, shutdown: CancellationToken) -> Result<(), Failure> {
+    let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: None };
+    let running = RunningMember::prepare(&plan, way).await?;
+    let joined = running.serve(&join, &shutdown).await;
+    running.end().await;
+    joined
 }
 
 async fn run_member(
@@ -307,9 +340,8 @@ async fn run_member(
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let (own_url, guard) = reached_at(&listening, &plan.path, join.public_url.as_deref())?;
-    let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: &own_url };
+    let way = Way { hub_url: &join.hub_url, secret: &join.secret, own_url: Some(&own_url) };
     let running = RunningMember::prepare(&plan, way).await?;
-    let mut drain = Drain::listen()?;
     let (streams, ready) = (CancellationToken::new(), running.ready.clone());
     let router = running
         .router(&plan, &plan.path, guard.clone(), streams.clone())
@@ -318,23 +350,7 @@ async fn run_member(
     let url = listening.url.clone();
     let server = listening.serve(router);
     say_listening(&plan.id, &url);
-    let joined = tokio::select! {
-        joined = running.join(&join.hub_url, join.patience, Acquaintance::Known) => joined,
-        () = shutdown.cancelled() => Ok(()),
-    };
-    if joined.is_ok() {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                draining = drain.next() => {
-                    running.member.drain(draining);
-                    let what = if draining { "takes no more work" } else { "takes work again" };
-                    say(&format!("worker {} {what}", plan.id));
-                }
-            }
-        }
-        ready.set(false);
-    }
+    let joined = running.serve(&join, &shutdown).await;
     // The hub hears of it first, and gives no more work; then there is nobody left to answer.
     running.end().await;
     streams.cancel();
@@ -360,7 +376,7 @@ async fn run_dual(
     let path = format!("/w/{}/mcp", plan.id);
     let own_url = format!("{}{path}", listening.url);
     let hub_url = listening.url.clone();
-    let way = Way { hub_url: &hub_url, secret: &secret, own_url: &own_url };
+    let way = Way { hub_url: &hub_url, secret: &secret, own_url: Some(&own_url) };
     let guard = listening.guard()?;
     let running = RunningMember::prepare(&plan, way).await?;
     let streams = CancellationToken::new();

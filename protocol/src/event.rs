@@ -40,8 +40,9 @@ pub enum Event {
         worker_id: WorkerId,
         /// Its public key; none for a predecessor's worker.
         key: Option<String>,
-        /// Where the hub reaches it.
-        url: String,
+        /// Where the hub reaches it; none when it is reached over its link only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
         /// Its labels.
         labels: BTreeMap<String, String>,
         /// Its static facts.

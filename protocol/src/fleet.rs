@@ -72,8 +72,11 @@ pub struct WorkerStatus {
     pub state: WorkerState,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Where the hub reaches it.
+    /// Where the hub reaches it; none when it is reached over its link only.
     pub url: Option<String>,
+    /// Whether it has a link open, over which the hub calls it then.
+    #[serde(default)]
+    pub linked: bool,
     /// How it joined: `signed` or `legacy`.
     pub protocol: String,
     /// Its last sign of life.

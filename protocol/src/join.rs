@@ -7,6 +7,7 @@
 //! worker -> hub  POST /v1/join/finish  JoinFinish      (proves that the worker does)
 //! hub -> worker                        JoinAccepted
 //! worker -> hub  POST /v1/heartbeat    Heartbeat, signed;  POST /v1/leave, signed
+//! worker -> hub  GET /v1/link          signed; becomes the connection over which the hub calls the worker
 //! ```
 //!
 //! Both proofs are `HMAC-SHA256(HKDF(secret), label || transcript)`; the transcript joins every field
@@ -74,8 +75,9 @@ pub struct JoinFinish {
 pub struct Registration {
     /// The name that it wants.
     pub worker_id: WorkerId,
-    /// Where the hub reaches its MCP endpoint.
-    pub url: String,
+    /// Where the hub reaches its MCP endpoint; none for a worker that is reached over its link only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -57,6 +57,12 @@ impl Rejection {
     }
 }
 
+impl From<ErrorBody> for Rejection {
+    fn from(error: ErrorBody) -> Self {
+        Self { error, challenge: None }
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = problem(&self.error);

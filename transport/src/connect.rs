@@ -19,12 +19,15 @@ use crate::http::HttpClient;
 use crate::link::Link;
 use crate::signed::Signer;
 
-mod answer;
+pub(crate) mod answer;
+pub(crate) mod asks;
 mod changes;
 mod direct;
 mod events;
 pub(crate) mod exchange;
-mod rpc;
+pub(crate) mod reverse;
+pub(crate) mod rpc;
+pub mod ways;
 
 pub(crate) use rpc::classify as json_error;
 
@@ -128,6 +131,11 @@ impl Connector {
         }))
     }
 
+    /// What servers are told about this client.
+    pub(crate) fn client_info(&self) -> rpc::ClientInfo<'_> {
+        rpc::ClientInfo { name: &self.name, version: &self.version }
+    }
+
     /// A link to an MCP server. Nothing is sent before the first call.
     pub fn connect(self: &Arc<Self>, target: Target) -> Result<Arc<dyn Link>, BadUrl> {
         let address = Address::parse(&target.url)?;
@@ -140,7 +148,7 @@ impl Connector {
         Ok(HttpClient::new(Arc::clone(self), address, target.credentials))
     }
 
-    fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 }

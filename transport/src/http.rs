@@ -171,7 +171,15 @@ impl HttpClient {
         timeout_at(bounds.deadline, exchange).await.unwrap_or(Err(LinkError::Timeout))
     }
 
-    fn below(&self, path: &str) -> Result<Address, LinkError> {
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    pub(crate) fn below(&self, path: &str) -> Result<Address, LinkError> {
         self.base.below(path).map_err(|error: BadUrl| {
             tracing::error!(%error, "a path of ours cannot be called");
             LinkError::Cancelled

@@ -10,6 +10,7 @@
 //! - [`serve`]: a host on HTTP (both protocol generations, many hosts on one listener) or on stdio.
 //! - [`admission`], [`signed`], [`nonces`]: who may come in.
 //! - [`link`], [`connect`]: calling a server; [`local`]: one in this process; [`http`]: plain routes.
+//! - [`reverse`]: a connection that a worker opens, and calls over it; [`connect::ways`]: it or the URL.
 //! - [`crypto`], [`descriptors`]: what a `main` sets up once.
 
 pub mod admission;
@@ -22,6 +23,7 @@ pub mod link;
 pub mod local;
 pub mod nonces;
 pub mod progress;
+pub mod reverse;
 pub mod sender;
 pub mod serve;
 pub mod signed;

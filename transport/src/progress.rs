@@ -27,6 +27,7 @@ enum Destination {
     Nowhere,
     Peer(Box<(Peer<RoleServer>, ProgressToken)>),
     Channel(mpsc::Sender<ProgressUpdate>),
+    Messages(mpsc::Sender<Vec<u8>>, serde_json::Value),
 }
 
 impl Progress {
@@ -44,6 +45,11 @@ impl Progress {
 
     pub(crate) fn peer(peer: Peer<RoleServer>, token: ProgressToken) -> Self {
         Self(Destination::Peer(Box::new((peer, token))))
+    }
+
+    /// Reports become messages of MCP in a queue.
+    pub(crate) fn messages(queue: mpsc::Sender<Vec<u8>>, token: serde_json::Value) -> Self {
+        Self(Destination::Messages(queue, token))
     }
 
     /// Whether anybody listens, so that costly reports can be left out.
@@ -65,6 +71,18 @@ impl Progress {
                 update.total = total;
                 update.message = message;
                 let _ = peer.notify_progress(update).await;
+            }
+            Destination::Messages(queue, token) => {
+                let mut params = serde_json::json!({"progressToken": token, "progress": progress});
+                if let Some(total) = total {
+                    params["total"] = total.into();
+                }
+                if let Some(message) = message {
+                    params["message"] = message.into();
+                }
+                let message = serde_json::json!({"jsonrpc": "2.0", "method": "notifications/progress",
+                    "params": params});
+                let _ = queue.send(message.to_string().into_bytes()).await;
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::host::Host;
 mod endpoint;
 pub mod gate;
 pub mod guard;
-mod handler;
+pub(crate) mod handler;
 pub mod listener;
 pub mod stdio;
 

@@ -26,5 +26,11 @@ mod plain;
 #[path = "sockets/reconnect.rs"]
 mod reconnect;
 #[cfg(test)]
+#[path = "sockets/reverse.rs"]
+mod reverse;
+#[cfg(test)]
+#[path = "sockets/reversing.rs"]
+mod reversing;
+#[cfg(test)]
 #[path = "sockets/signed.rs"]
 mod signed;

@@ -1,5 +1,5 @@
 //! Belonging to a hub: the join with its proofs, signs of life, joining again when the hub has
-//! forgotten us or was away, leaving in order.
+//! forgotten us or was away, the link over which the hub calls, leaving in order.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,14 +14,19 @@ use protocol::join::{
     worker_transcript,
 };
 use protocol::signature::{HEADER_SIGNATURE, HUB_SENDER, RequestParts, SigningKey};
+use protocol::units::Seconds;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use transport::admission::{Admission, Incoming, Rejection};
 use transport::connect::{BadUrl, Connector, Credentials, Target};
+use transport::host::Host;
 use transport::http::{Bounds, HttpClient};
 use transport::link::LinkError;
 use transport::nonces::NonceStore;
+use transport::reverse::Pace;
+use transport::reverse::dial::{DialError, Dialled, dial};
 use transport::sender::Sender;
 use transport::signed::{Signer, verify_signed};
 
@@ -31,6 +36,8 @@ use crate::worker::Worker;
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// Answers of the hub to joins and heartbeats are small.
 const ANSWER_LIMIT: usize = 64 * 1024;
+/// The first pause before a link is opened again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -74,23 +81,27 @@ pub struct Membership {
     registration: Registration,
     hub_key: Arc<OnceLock<String>>,
     draining: watch::Sender<bool>,
+    /// Counts joins: after each of them the hub may take the link that it refused before.
+    joins: watch::Sender<u64>,
+    leaving: CancellationToken,
 }
 
 impl Membership {
-    /// A membership that is not joined yet. `own_url` is where the hub reaches the worker.
+    /// A membership that is not joined yet. `own_url` is where the hub reaches the worker, unless it is
+    /// reached over its link only.
     #[must_use]
     pub fn new(
         worker: Worker,
         connector: Arc<Connector>,
         hub_url: &str,
         secret: &str,
-        own_url: &str,
+        own_url: Option<&str>,
         key: Arc<SigningKey>,
         boot_id: String,
     ) -> Self {
         let registration = Registration {
             worker_id: worker.id().clone(),
-            url: own_url.to_owned(),
+            url: own_url.map(str::to_owned),
             labels: worker.labels().clone(),
             manifest: worker.site().manifest(),
             boot_id,
@@ -105,6 +116,8 @@ impl Membership {
             registration,
             hub_key: Arc::default(),
             draining: watch::Sender::new(false),
+            joins: watch::Sender::new(0),
+            leaving: CancellationToken::new(),
         }
     }
 
@@ -179,6 +192,7 @@ impl Membership {
             sender: self.worker.id().to_string(),
             audience: HUB_SENDER.to_owned(),
         })));
+        self.joins.send_modify(|count| *count = count.wrapping_add(1));
         Ok(accepted)
     }
 
@@ -214,7 +228,7 @@ impl Membership {
         }
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.jittered(pause)) => {}
+                () = tokio::time::sleep(self.earlier(pause, 0.1)) => {}
                 // The sender lives as long as this membership.
                 _ = drained.changed() => {}
                 () = self.worker.stopping().cancelled() => return,
@@ -239,11 +253,66 @@ impl Membership {
         }
     }
 
-    /// Up to a tenth earlier, so that a thousand workers do not beat at once.
-    fn jittered(&self, pause: Duration) -> Duration {
+    /// Keeps a link open over which the hub calls this worker, answered from a host, until the worker
+    /// leaves or stops.
+    pub fn start_link(self: Arc<Self>, host: Arc<dyn Host>, accepted: JoinAccepted) {
+        let tasks = self.worker.tasks().clone();
+        tasks.spawn(async move { self.keep_link(host, &accepted).await });
+    }
+
+    /// A link that breaks is opened again, with growing pauses while that does not help.
+    async fn keep_link(&self, host: Arc<dyn Host>, accepted: &JoinAccepted) {
+        let seconds = |seconds: Seconds| Duration::from_secs_f64(seconds.get().clamp(0.1, 3600.0));
+        let pace =
+            Pace { ping: seconds(accepted.heartbeat_seconds), silence: seconds(accepted.lease_seconds) };
+        let (mut joins, mut pause) = (self.joins.subscribe(), FIRST_PAUSE);
+        while !self.leaving.is_cancelled() && !self.worker.stopping().is_cancelled() {
+            joins.mark_unchanged();
+            let begun = Instant::now();
+            match self.open_link(pace).await {
+                Ok(link) => {
+                    let end = link.serve(host.clone(), self.worker.stopping()).await;
+                    tracing::debug!(worker = %self.worker.id(), %end, "the link ended");
+                    // A hub that ends links at once must not be asked for the next one all the time.
+                    if begun.elapsed() > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                }
+                Err(DialError::Link(
+                    error @ (LinkError::Refused | LinkError::ClosedEarly | LinkError::Timeout),
+                )) => {
+                    tracing::debug!(worker = %self.worker.id(), %error, "no link yet");
+                }
+                // Once, and not with every try.
+                Err(error) if pause == FIRST_PAUSE => {
+                    tracing::warn!(worker = %self.worker.id(), %error, "the hub gives no link");
+                }
+                Err(error) => tracing::debug!(worker = %self.worker.id(), %error, "no link yet"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.earlier(pause, 0.5)) => {
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                // The sender lives as long as this membership.
+                _ = joins.changed() => pause = FIRST_PAUSE,
+                () = self.leaving.cancelled() => {}
+                () = self.worker.stopping().cancelled() => {}
+            }
+        }
+    }
+
+    async fn open_link(&self, pace: Pace) -> Result<Dialled, DialError> {
+        let (Some(hub), Some(hub_key)) = (self.worker.hub(), self.hub_key()) else {
+            return Err(LinkError::Refused.into());
+        };
+        dial(hub, hub_key, &self.registration.boot_id, pace, Instant::now() + MESSAGE_TIME).await
+    }
+
+    /// Up to a share earlier, so that a thousand workers do not do the same at once.
+    fn earlier(&self, pause: Duration, share: f64) -> Duration {
         let mut byte = [0_u8; 1];
         let _ = SystemRandom::new().fill(&mut byte);
-        pause.mul_f64(1.0 - f64::from(byte[0]) / 2550.0)
+        pause.mul_f64(1.0 - share * f64::from(byte[0]) / 255.0)
     }
 
     async fn beat(&self) -> Result<(), LinkError> {
@@ -258,8 +327,10 @@ impl Membership {
         Ok(())
     }
 
-    /// Leaves in order; a hub that is away notices by itself.
+    /// Leaves in order; a hub that is away notices by itself. The hub closes the link, and it is not opened
+    /// again.
     pub async fn leave(&self) {
+        self.leaving.cancel();
         if let Some(hub) = self.worker.hub() {
             let bounds = Bounds::new(Instant::now() + Duration::from_secs(2), ANSWER_LIMIT);
             let left: Result<serde_json::Value, LinkError> =

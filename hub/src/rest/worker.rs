@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use protocol::error::{ErrorBody, ErrorCode};
 use protocol::ids::{ArtifactId, Digest};
 use protocol::join::{HeartbeatAccepted, JoinAccepted, JoinChallenge};
+use serde::Deserialize;
 use serde_json::json;
 use tokio_util::io::ReaderStream;
 use transport::sender::Sender;
@@ -65,6 +67,29 @@ pub async fn leave(
 ) -> Result<Json<serde_json::Value>, Failure> {
     hub.leave(member(&sender)?).await?;
     Ok(Json(json!({"status": "left"})))
+}
+
+#[derive(Deserialize)]
+pub struct LinkQuery {
+    /// The worker's instance.
+    boot: String,
+    /// Its key for this link.
+    key: String,
+}
+
+/// Turns the connection into the worker's link.
+pub async fn link(
+    State(hub): State<Hub>,
+    Extension(sender): Extension<Sender>,
+    query: Result<Query<LinkQuery>, QueryRejection>,
+    mut request: Request,
+) -> Result<Response, Failure> {
+    let Query(LinkQuery { boot, key }) =
+        query.map_err(|error| ErrorBody::new(ErrorCode::Field, error.body_text()))?;
+    match hub.take_link(member(&sender)?, &boot, &key, &mut request) {
+        Ok(response) => Ok(response),
+        Err(refused) => Ok(refused.into_response()),
+    }
 }
 
 pub async fn report(

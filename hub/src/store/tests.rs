@@ -34,7 +34,7 @@ fn joined() -> Event {
     Event::WorkerJoined {
         worker_id: worker(),
         key: Some("key".into()),
-        url: "http://127.0.0.1:1/mcp".into(),
+        url: Some("http://127.0.0.1:1/mcp".into()),
         labels: BTreeMap::new(),
         manifest: Box::new(Manifest::default()),
         boot_id: "boot".into(),

@@ -448,6 +448,7 @@ pub fn workers() -> Vec<WorkerStatus> {
         state,
         labels: BTreeMap::from([("site".to_owned(), "lab".to_owned())]),
         url: Some("http://127.0.0.1:9000".into()),
+        linked: true,
         protocol: "signed".into(),
         last_seen: now().plus(seconds(-4.0)),
         archetype: archetype.map(str::to_owned),

@@ -84,9 +84,17 @@ impl Fleet {
 
     /// Adds one worker; simulated when `more` says so.
     pub fn worker(&mut self, id: &str, more: &[&str]) {
+        self.member(id, &[&["--port", "0"], more].concat());
+    }
+
+    /// Adds one worker that is reached over its link only.
+    pub fn outbound_worker(&mut self, id: &str, more: &[&str]) {
+        self.member(id, &[&["--outbound"], more].concat());
+    }
+
+    fn member(&mut self, id: &str, more: &[&str]) {
         let url = self.url.clone();
-        let mut arguments =
-            vec!["start", "--join", &url, "--join-secret", SECRET, "--worker-id", id, "--port", "0"];
+        let mut arguments = vec!["start", "--join", &url, "--join-secret", SECRET, "--worker-id", id];
         arguments.extend(more);
         let mut running = Running::mcpserver(self.home.path(), &arguments);
         running.line_with("joined");

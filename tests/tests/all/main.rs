@@ -10,6 +10,7 @@ mod harness;
 mod layers;
 mod limits;
 mod mcp;
+mod outbound;
 mod path;
 mod predecessor;
 mod restart;

@@ -11,7 +11,7 @@ use crate::link::LinkError;
 use crate::progress::ProgressUpdate;
 
 /// Why an answer with HTTP success is none.
-pub(super) enum Failed {
+pub(crate) enum Failed {
     Rpc(RpcError),
     Link(LinkError),
 }
@@ -72,7 +72,8 @@ pub(super) async fn read_answer<T: DeserializeOwned>(
     }
 }
 
-fn take_result<T>(message: Incoming<'_, T>, id: u64) -> Result<T, Failed> {
+/// The result of an answer, if it is the answer to the request with this id.
+pub(crate) fn take_result<T>(message: Incoming<'_, T>, id: u64) -> Result<T, Failed> {
     if let Some(error) = message.error {
         // An error before the id could be read has none.
         return if message.id.is_none_or(|answered| answered.is_null() || answered == id) {
@@ -87,7 +88,8 @@ fn take_result<T>(message: Incoming<'_, T>, id: u64) -> Result<T, Failed> {
     }
 }
 
-fn progress_of<T>(message: &Incoming<'_, T>, id: u64) -> Option<ProgressUpdate> {
+/// The progress of the request with this id, if a message reports it.
+pub(crate) fn progress_of<T>(message: &Incoming<'_, T>, id: u64) -> Option<ProgressUpdate> {
     if message.method.as_deref() != Some("notifications/progress") {
         return None;
     }

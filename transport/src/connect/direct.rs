@@ -7,30 +7,24 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Failed, read_answer};
+use super::asks::Asks;
 use super::exchange::{Refusal, media_type, read_refusal};
 use super::rpc::{
-    self, CallTool, Cancelled, ClientInfo, Contents, Initialize, Initialized, ListPage, METHOD_NOT_FOUND,
-    Meta, Nothing, Outgoing, Page, Params, ReadResource, STATELESS, STATELESS_ERRORS, ToolResult,
-    UNSUPPORTED_VERSION, WITH_SESSIONS,
+    self, Cancelled, Initialize, Initialized, METHOD_NOT_FOUND, Meta, Nothing, Outgoing, Params, STATELESS,
+    STATELESS_ERRORS, UNSUPPORTED_VERSION, WITH_SESSIONS,
 };
 use super::{Address, Connector, Credentials};
-use crate::host::{
-    Object, PromptDefinition, PromptOutcome, ResourceDefinition, TemplateDefinition, ToolDefinition,
-    ToolOutcome,
-};
-use crate::link::{CallOptions, DEFAULT_LIMIT_BYTES, Link, LinkError};
+use crate::link::{CallOptions, DEFAULT_LIMIT_BYTES, LinkError};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -39,10 +33,6 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Messages that nobody waits for are given this long.
 const COURTESY_TIME: Duration = Duration::from_secs(2);
-
-/// A list that never ends is cut.
-const MOST_PAGES: usize = 100;
-const MOST_ITEMS: usize = 20_000;
 
 pub(super) struct DirectLink {
     pub(super) connector: Arc<Connector>,
@@ -113,23 +103,6 @@ impl DirectLink {
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
-    async fn request<P: Serialize + Sync, T: DeserializeOwned>(
-        &self,
-        method: &str,
-        name: Option<&str>,
-        params: P,
-        options: &CallOptions,
-    ) -> Result<T, LinkError> {
-        let call = Call { method, name, params: &params };
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Err(LinkError::Cancelled),
-            result = timeout_at(options.deadline, self.attempts(&call, options)) => {
-                result.unwrap_or(Err(LinkError::Timeout))
-            }
-        }
-    }
-
     async fn attempts<P: Serialize + Sync, T: DeserializeOwned>(
         &self,
         call: &Call<'_, P>,
@@ -182,7 +155,7 @@ impl DirectLink {
         let own = Initialize {
             protocol_version: WITH_SESSIONS,
             capabilities: Nothing {},
-            client_info: self.client(),
+            client_info: self.connector.client_info(),
         };
         let params = Params { own, meta: Meta::default() };
         let body = encode(&Outgoing { jsonrpc: "2.0", id: Some(id), method: "initialize", params })?;
@@ -206,10 +179,6 @@ impl DirectLink {
         if response.status().is_success() { Ok(()) } else { Err(read_refusal(response).await.into()) }
     }
 
-    fn client(&self) -> ClientInfo<'_> {
-        ClientInfo { name: &self.connector.name, version: &self.connector.version }
-    }
-
     /// The whole message and its headers, for one generation.
     fn message<P: Serialize>(
         &self,
@@ -223,7 +192,7 @@ impl DirectLink {
             Generation::Stateless => {
                 let meta = Meta {
                     version: Some(STATELESS),
-                    client: Some(self.client()),
+                    client: Some(self.connector.client_info()),
                     capabilities: Some(Nothing {}),
                     progress,
                 };
@@ -278,30 +247,6 @@ impl DirectLink {
             notice.is_due = false;
         }
         result
-    }
-
-    async fn list<D: DeserializeOwned>(&self, method: &str, deadline: Instant) -> Result<Vec<D>, LinkError> {
-        let options = CallOptions::until(deadline).limit(4 * DEFAULT_LIMIT_BYTES).repeatable();
-        let mut items = Vec::new();
-        let mut cursor = None;
-        for _ in 0..MOST_PAGES {
-            let page: Page = match self.request(method, None, ListPage { cursor }, &options).await {
-                Err(LinkError::Worker { rpc_code: METHOD_NOT_FOUND, .. }) => return Ok(items),
-                other => other?,
-            };
-            for item in page.tools {
-                // One definition that cannot be read does not hide the others.
-                match serde_json::from_value(item) {
-                    Ok(item) => items.push(item),
-                    Err(error) => tracing::warn!(%error, method, "skipped a definition that cannot be read"),
-                }
-            }
-            cursor = page.next;
-            if cursor.is_none() || items.len() >= MOST_ITEMS {
-                break;
-            }
-        }
-        Ok(items)
     }
 
     /// Opens the stream of changes, in the generation that reaches the server.
@@ -437,53 +382,25 @@ impl Drop for CancelNotice {
     }
 }
 
-#[async_trait]
-impl Link for DirectLink {
-    async fn tools(&self, deadline: Instant) -> Result<Vec<ToolDefinition>, LinkError> {
-        self.list("tools/list", deadline).await
-    }
-
-    async fn call(
+impl Asks for DirectLink {
+    async fn ask<P: Serialize + Send + Sync, T: DeserializeOwned + Send>(
         &self,
-        tool: &str,
-        arguments: &Object,
-        options: CallOptions,
-    ) -> Result<ToolOutcome, LinkError> {
-        let params = CallTool { name: tool, arguments };
-        let result: ToolResult = self.request("tools/call", Some(tool), params, &options).await?;
-        result.try_into()
+        method: &'static str,
+        name: Option<&str>,
+        params: P,
+        options: &CallOptions,
+    ) -> Result<T, LinkError> {
+        let call = Call { method, name, params: &params };
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(LinkError::Cancelled),
+            result = timeout_at(options.deadline, self.attempts(&call, options)) => {
+                result.unwrap_or(Err(LinkError::Timeout))
+            }
+        }
     }
 
-    async fn prompts(&self, deadline: Instant) -> Result<Vec<PromptDefinition>, LinkError> {
-        self.list("prompts/list", deadline).await
-    }
-
-    async fn get_prompt(
-        &self,
-        prompt: &str,
-        arguments: &Object,
-        deadline: Instant,
-    ) -> Result<PromptOutcome, LinkError> {
-        let params = CallTool { name: prompt, arguments };
-        self.request("prompts/get", Some(prompt), params, &CallOptions::until(deadline).repeatable()).await
-    }
-
-    async fn resources(&self, deadline: Instant) -> Result<Vec<ResourceDefinition>, LinkError> {
-        self.list("resources/list", deadline).await
-    }
-
-    async fn templates(&self, deadline: Instant) -> Result<Vec<TemplateDefinition>, LinkError> {
-        self.list("resources/templates/list", deadline).await
-    }
-
-    async fn read_resource(&self, uri: &str, deadline: Instant) -> Result<Vec<Value>, LinkError> {
-        let options = CallOptions::until(deadline).repeatable();
-        let result: Contents =
-            self.request("resources/read", Some(uri), ReadResource { uri }, &options).await?;
-        Ok(result.contents)
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn watch(&self) -> watch::Receiver<u64> {
         let sender = self.changes.get_or_init(|| {
             let (sender, _) = watch::channel(0);
             super::changes::watch_in_background(
@@ -496,7 +413,7 @@ impl Link for DirectLink {
         sender.subscribe()
     }
 
-    async fn close(&self) {
+    async fn end(&self) {
         self.closed.cancel();
         if let Generation::Session(session) = self.generation()
             && session.id.is_some()

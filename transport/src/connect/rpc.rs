@@ -11,48 +11,48 @@ use crate::host::{Object, ToolOutcome};
 use crate::link::LinkError;
 
 /// The stateless generation.
-pub(super) const STATELESS: &str = "2026-07-28";
+pub(crate) const STATELESS: &str = "2026-07-28";
 /// The newest version of the generation with sessions.
-pub(super) const WITH_SESSIONS: &str = "2025-11-25";
+pub(crate) const WITH_SESSIONS: &str = "2025-11-25";
 
 /// The server does not serve the version that we named.
-pub(super) const UNSUPPORTED_VERSION: i64 = -32022;
+pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 /// There is no such method.
-pub(super) const METHOD_NOT_FOUND: i64 = -32601;
+pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
 /// Errors that only a server of the stateless generation gives.
-pub(super) const STATELESS_ERRORS: [i64; 2] = [-32020, -32021];
+pub(crate) const STATELESS_ERRORS: [i64; 2] = [-32020, -32021];
 
 /// The longest message of a server that is passed on.
 const LONGEST_MESSAGE: usize = 2000;
 
 #[derive(Serialize)]
-pub(super) struct Outgoing<'a, P> {
-    pub(super) jsonrpc: &'static str,
+pub(crate) struct Outgoing<'a, P> {
+    pub(crate) jsonrpc: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<u64>,
-    pub(super) method: &'a str,
-    pub(super) params: Params<'a, P>,
+    pub(crate) id: Option<u64>,
+    pub(crate) method: &'a str,
+    pub(crate) params: Params<'a, P>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Params<'a, P> {
+pub(crate) struct Params<'a, P> {
     #[serde(flatten)]
-    pub(super) own: P,
+    pub(crate) own: P,
     #[serde(rename = "_meta", skip_serializing_if = "Meta::is_empty")]
-    pub(super) meta: Meta<'a>,
+    pub(crate) meta: Meta<'a>,
 }
 
 /// What the stateless generation says with every request.
 #[derive(Serialize, Default)]
-pub(super) struct Meta<'a> {
+pub(crate) struct Meta<'a> {
     #[serde(rename = "io.modelcontextprotocol/protocolVersion", skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<&'static str>,
+    pub(crate) version: Option<&'static str>,
     #[serde(rename = "io.modelcontextprotocol/clientInfo", skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<ClientInfo<'a>>,
+    pub(crate) client: Option<ClientInfo<'a>>,
     #[serde(rename = "io.modelcontextprotocol/clientCapabilities", skip_serializing_if = "Option::is_none")]
-    pub(super) capabilities: Option<Nothing>,
+    pub(crate) capabilities: Option<Nothing>,
     #[serde(rename = "progressToken", skip_serializing_if = "Option::is_none")]
-    pub(super) progress: Option<u64>,
+    pub(crate) progress: Option<u64>,
 }
 
 impl Meta<'_> {
@@ -62,75 +62,75 @@ impl Meta<'_> {
 }
 
 #[derive(Serialize, Clone, Copy)]
-pub(super) struct ClientInfo<'a> {
-    pub(super) name: &'a str,
-    pub(super) version: &'a str,
+pub(crate) struct ClientInfo<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
 }
 
 /// `{}`.
 #[derive(Serialize, Clone, Copy, Default)]
-pub(super) struct Nothing {}
+pub(crate) struct Nothing {}
 
 #[derive(Serialize)]
-pub(super) struct CallTool<'a> {
-    pub(super) name: &'a str,
-    pub(super) arguments: &'a Object,
+pub(crate) struct CallTool<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) arguments: &'a Object,
 }
 
 #[derive(Serialize)]
-pub(super) struct ListPage {
+pub(crate) struct ListPage {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 #[derive(Serialize)]
-pub(super) struct ReadResource<'a> {
-    pub(super) uri: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Initialize<'a> {
-    pub(super) protocol_version: &'static str,
-    pub(super) capabilities: Nothing,
-    pub(super) client_info: ClientInfo<'a>,
+pub(crate) struct ReadResource<'a> {
+    pub(crate) uri: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Cancelled {
-    pub(super) request_id: u64,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Serialize)]
-pub(super) struct Listen {
-    pub(super) notifications: Wanted,
+pub(crate) struct Initialize<'a> {
+    pub(crate) protocol_version: &'static str,
+    pub(crate) capabilities: Nothing,
+    pub(crate) client_info: ClientInfo<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wanted {
-    pub(super) tools_list_changed: bool,
-    pub(super) prompts_list_changed: bool,
-    pub(super) resources_list_changed: bool,
+pub(crate) struct Cancelled {
+    pub(crate) request_id: u64,
+    pub(crate) reason: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Listen {
+    pub(crate) notifications: Wanted,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Wanted {
+    pub(crate) tools_list_changed: bool,
+    pub(crate) prompts_list_changed: bool,
+    pub(crate) resources_list_changed: bool,
 }
 
 /// Any message of a server: an answer (`result` or `error`), a notification (`method`), or a request of
 /// its own (`method` and `id`), which is not answered because we declare no capability for one.
 #[derive(Deserialize)]
-pub(super) struct Incoming<'a, T> {
+pub(crate) struct Incoming<'a, T> {
     #[serde(default)]
-    pub(super) id: Option<Value>,
+    pub(crate) id: Option<Value>,
     #[serde(default, borrow)]
-    pub(super) method: Option<Cow<'a, str>>,
+    pub(crate) method: Option<Cow<'a, str>>,
     #[serde(default)]
-    pub(super) params: Option<Value>,
+    pub(crate) params: Option<Value>,
     // Without this the derive would demand `T: Default`.
     #[serde(default = "Option::default")]
-    pub(super) result: Option<T>,
+    pub(crate) result: Option<T>,
     #[serde(default)]
-    pub(super) error: Option<RpcError>,
+    pub(crate) error: Option<RpcError>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -150,7 +150,7 @@ impl From<RpcError> for LinkError {
 }
 
 /// Cuts text from outside to a length that can be shown and stored.
-pub(super) fn shorten(mut text: String) -> String {
+pub(crate) fn shorten(mut text: String) -> String {
     if let Some((position, _)) = text.char_indices().nth(LONGEST_MESSAGE) {
         text.truncate(position);
     }
@@ -158,7 +158,7 @@ pub(super) fn shorten(mut text: String) -> String {
 }
 
 /// Reads one message.
-pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Incoming<'_, T>, LinkError> {
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Incoming<'_, T>, LinkError> {
     serde_json::from_slice(bytes).map_err(|error| classify(&error))
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn classify(error: &serde_json::Error) -> LinkError {
 /// The result of a tool call, as lenient as it may be: content or a structured result must be there.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ToolResult {
+pub(crate) struct ToolResult {
     #[serde(default)]
     result_type: Option<String>,
     #[serde(default)]
@@ -203,34 +203,34 @@ impl TryFrom<ToolResult> for ToolOutcome {
 
 /// One page of any list.
 #[derive(Deserialize)]
-pub(super) struct Page {
+pub(crate) struct Page {
     #[serde(default, alias = "prompts", alias = "resources", alias = "resourceTemplates")]
-    pub(super) tools: Vec<Value>,
+    pub(crate) tools: Vec<Value>,
     #[serde(default, rename = "nextCursor")]
-    pub(super) next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Contents {
-    pub(super) contents: Vec<Value>,
+pub(crate) struct Contents {
+    pub(crate) contents: Vec<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Initialized {
-    pub(super) protocol_version: String,
+pub(crate) struct Initialized {
+    pub(crate) protocol_version: String,
 }
 
 /// The parameters of a progress notification.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ProgressParams {
-    pub(super) progress_token: Value,
-    pub(super) progress: f64,
+pub(crate) struct ProgressParams {
+    pub(crate) progress_token: Value,
+    pub(crate) progress: f64,
     #[serde(default)]
-    pub(super) total: Option<f64>,
+    pub(crate) total: Option<f64>,
     #[serde(default)]
-    pub(super) message: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 #[cfg(test)]

@@ -305,20 +305,26 @@ fn convert<T: Serialize, R: DeserializeOwned>(value: &T) -> Result<R, ErrorData>
 
 /// An error of ours as one of the protocol; our own code travels in `data`.
 fn rpc_error(error: &ErrorBody) -> ErrorData {
-    let code = match error.code {
-        ErrorCode::Internal => rmcp::model::ErrorCode::INTERNAL_ERROR,
-        ErrorCode::Method => rmcp::model::ErrorCode::METHOD_NOT_FOUND,
+    let code = rmcp::model::ErrorCode(rpc_code(error.code));
+    ErrorData::new(code, error.message.clone(), Some(data(error)))
+}
+
+/// The protocol's code for one of ours.
+pub(crate) const fn rpc_code(code: ErrorCode) -> i32 {
+    match code {
+        ErrorCode::Internal => -32603,
+        ErrorCode::Method => -32601,
+        // The parameters do not fit.
         ErrorCode::Tool
         | ErrorCode::Field
         | ErrorCode::NotFound
         | ErrorCode::EmptyRequest
         | ErrorCode::Json
         | ErrorCode::Strategy
-        | ErrorCode::Job => rmcp::model::ErrorCode::INVALID_PARAMS,
+        | ErrorCode::Job => -32602,
         // The range that JSON-RPC leaves to servers.
-        _ => rmcp::model::ErrorCode(-32000),
-    };
-    ErrorData::new(code, error.message.clone(), Some(data(error)))
+        _ => -32000,
+    }
 }
 
 fn data(error: &ErrorBody) -> serde_json::Value {

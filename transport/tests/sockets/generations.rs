@@ -1,4 +1,5 @@
-//! Everything that a link can do, with a server of each protocol generation.
+//! Everything that a link can do, with a server of each protocol generation, and over a connection that the
+//! server opened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,25 +11,53 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use transport::admission::{Admission, Everyone};
 use transport::host::Host;
-use transport::link::{CallOptions, LinkError};
+use transport::link::{CallOptions, Link, LinkError};
 use transport::serve::guard::Guard;
 use transport::serve::{McpOptions, Mount, mcp_router_many};
 
+use crate::reversing::Reversed;
 use crate::support::{Fixture, Seen, Server, call, link, object, older, open, soon, within};
 
-/// A server of the newer generation, and one of the older.
-async fn both() -> Vec<(&'static str, Arc<Fixture>, mpsc::UnboundedReceiver<Seen>, Server)> {
+/// Something to call, and the way to it.
+enum Served {
+    /// A server at a URL.
+    Listening(Server),
+    /// One that called us.
+    Calling(Reversed),
+}
+
+impl Served {
+    fn link(&self) -> Arc<dyn Link> {
+        match self {
+            Self::Listening(server) => link(&server.url()),
+            Self::Calling(reversed) => reversed.ways.clone(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Listening(server) => server.stop().await,
+            Self::Calling(reversed) => reversed.stop().await,
+        }
+    }
+}
+
+/// A server of the newer generation, one of the older, and one at the end of a reverse link.
+async fn all() -> Vec<(&'static str, Arc<Fixture>, mpsc::UnboundedReceiver<Seen>, Served)> {
     let (host, seen) = Fixture::new();
-    let newer = ("newer", Arc::clone(&host), seen, Server::start(open(host)).await);
+    let newer = ("newer", Arc::clone(&host), seen, Served::Listening(Server::start(open(host)).await));
     let (host, seen) = Fixture::new();
     let server = Server::start(older(Arc::clone(&host), Arc::default())).await;
-    vec![newer, ("older", host, seen, server)]
+    let older = ("older", host, seen, Served::Listening(server));
+    let (host, seen) = Fixture::new();
+    let reversed = Reversed::start(Arc::clone(&host)).await;
+    vec![newer, older, ("reverse", host, seen, Served::Calling(reversed))]
 }
 
 #[tokio::test]
 async fn tools_are_listed_and_called() {
-    for (generation, _, _, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, _, server) in all().await {
+        let link = server.link();
         let tools = link.tools(soon()).await.unwrap();
         assert_eq!(tools.len(), 1, "{generation}");
         assert_eq!(tools[0].title.as_deref(), Some("a.tool"));
@@ -53,8 +82,8 @@ async fn tools_are_listed_and_called() {
 
 #[tokio::test]
 async fn prompts_and_resources_are_read() {
-    for (generation, _, _, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, _, server) in all().await {
+        let link = server.link();
         assert_eq!(link.prompts(soon()).await.unwrap()[0].name, "greet");
         let prompt = link.get_prompt("greet", &object(json!({"name": "ann"})), soon()).await.unwrap();
         assert_eq!(prompt.messages[0]["content"]["text"], "greet ann", "{generation}");
@@ -70,9 +99,9 @@ async fn prompts_and_resources_are_read() {
 
 #[tokio::test]
 async fn long_lists_come_in_pages() {
-    for (generation, host, _, server) in both().await {
+    for (generation, host, _, server) in all().await {
         (0..2500).for_each(|_| host.add_tool());
-        let tools = link(&server.url()).tools(soon()).await.unwrap();
+        let tools = server.link().tools(soon()).await.unwrap();
         assert_eq!(tools.len(), 2501, "{generation}");
         assert_eq!(tools[2500].name, "extra_2500");
         server.stop().await;
@@ -81,10 +110,10 @@ async fn long_lists_come_in_pages() {
 
 #[tokio::test]
 async fn progress_arrives_before_the_answer() {
-    for (generation, _, _, server) in both().await {
+    for (generation, _, _, server) in all().await {
         let (updates, mut received) = mpsc::channel(8);
         let options = CallOptions::until(soon()).progress(updates);
-        let outcome = link(&server.url()).call("count", &object(json!({})), options).await.unwrap();
+        let outcome = server.link().call("count", &object(json!({})), options).await.unwrap();
         assert_eq!(outcome.structured, Some(json!({"steps": 3})));
         for step in 1..=3_u8 {
             let update = received.recv().await.unwrap();
@@ -99,8 +128,8 @@ async fn progress_arrives_before_the_answer() {
 
 #[tokio::test]
 async fn a_dropped_call_is_cancelled_at_the_server() {
-    for (generation, _, mut seen, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, mut seen, server) in all().await {
+        let link = server.link();
         let waiting = tokio::spawn(async move { call(&link, "hang").await });
         assert_eq!(within(seen.recv()).await, Some(Seen::Started), "{generation}");
         waiting.abort();
@@ -111,8 +140,8 @@ async fn a_dropped_call_is_cancelled_at_the_server() {
 
 #[tokio::test]
 async fn a_call_with_progress_is_cancelled_too() {
-    for (generation, _, mut seen, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, mut seen, server) in all().await {
+        let link = server.link();
         let (updates, _received) = mpsc::channel(1);
         let waiting = tokio::spawn(async move {
             link.call("hang", &object(json!({})), CallOptions::until(soon()).progress(updates)).await
@@ -126,8 +155,8 @@ async fn a_call_with_progress_is_cancelled_too() {
 
 #[tokio::test]
 async fn a_call_ends_at_its_deadline() {
-    for (generation, _, mut seen, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, mut seen, server) in all().await {
+        let link = server.link();
         call(&link, "echo").await.unwrap();
         let deadline = Instant::now() + Duration::from_millis(200);
         let result = link.call("hang", &object(json!({})), CallOptions::until(deadline)).await;
@@ -140,8 +169,8 @@ async fn a_call_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn closing_a_link_ends_its_calls() {
-    for (generation, _, mut seen, server) in both().await {
-        let link = link(&server.url());
+    for (generation, _, mut seen, server) in all().await {
+        let link = server.link();
         let calling = Arc::clone(&link);
         let waiting = tokio::spawn(async move { call(&calling, "hang").await });
         assert_eq!(within(seen.recv()).await, Some(Seen::Started));
@@ -154,8 +183,8 @@ async fn closing_a_link_ends_its_calls() {
 
 #[tokio::test]
 async fn changes_of_the_tools_are_announced() {
-    for (generation, host, _, server) in both().await {
-        let link = link(&server.url());
+    for (generation, host, _, server) in all().await {
+        let link = server.link();
         let mut changes = link.changes();
         // The first change is the opening of the stream itself: something may have changed before.
         within(changes.changed()).await.unwrap();
@@ -186,12 +215,12 @@ async fn many_first_calls_open_one_session() {
 
 #[tokio::test]
 async fn an_answer_beyond_the_limit_is_not_read() {
-    for (generation, _, _, server) in both().await {
+    for (generation, _, _, server) in all().await {
         let options = CallOptions::until(soon()).limit(64 * 1024);
-        let result = link(&server.url()).call("large", &object(json!({})), options).await;
+        let result = server.link().call("large", &object(json!({})), options).await;
         assert_eq!(result, Err(LinkError::TooLarge { limit: 64 * 1024 }), "{generation}");
         let options = CallOptions::until(soon()).limit(256 * 1024);
-        assert!(link(&server.url()).call("large", &object(json!({})), options).await.is_ok());
+        assert!(server.link().call("large", &object(json!({})), options).await.is_ok());
         server.stop().await;
     }
 }
@@ -222,8 +251,8 @@ async fn one_listener_serves_many_hosts() {
 
 #[tokio::test]
 async fn a_server_ends_although_streams_and_calls_are_open() {
-    for (_, _, mut seen, server) in both().await {
-        let link = link(&server.url());
+    for (_, _, mut seen, server) in all().await {
+        let link = server.link();
         let mut changes = link.changes();
         within(changes.changed()).await.unwrap();
         let calling = Arc::clone(&link);
