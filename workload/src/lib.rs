@@ -13,6 +13,7 @@
 mod attempts;
 pub mod error;
 pub mod flux;
+pub mod gridengine;
 pub mod local;
 pub mod program;
 pub mod read;

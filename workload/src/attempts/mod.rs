@@ -8,9 +8,11 @@
 //!                                                                      --else---> withdrawn, for good
 //! ```
 
+mod endings;
 mod notes;
 mod records;
 mod sides;
+pub(crate) mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,8 +22,8 @@ use async_trait::async_trait;
 use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
-pub(crate) use self::notes::BATCH_SCRIPT;
-use self::notes::Noted;
+pub(crate) use self::endings::error;
+pub(crate) use self::notes::{BATCH_SCRIPT, Noted};
 pub(crate) use self::records::{Record, Records, name, write};
 use crate::error::WorkloadError;
 use crate::read::{Accounting, NativeId, ReadSide, RunState};
@@ -189,6 +191,7 @@ pub(crate) trait HandsOver: Send + Sync {
             own_limit: self.own_limit(request.time_limit),
             native: None,
             withdrawn: false,
+            stop_asked: false,
             ended: None,
         });
         attempts.records.put(&record)?;

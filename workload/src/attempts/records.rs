@@ -35,6 +35,9 @@ pub(crate) struct Record {
     /// No job could be found of it; it never starts.
     #[serde(default)]
     pub(crate) withdrawn: bool,
+    /// Somebody asked us to stop it: what some managers do not say of a job that was killed.
+    #[serde(default)]
+    pub(crate) stop_asked: bool,
     /// How it ended. This never changes again.
     pub(crate) ended: Option<Status>,
 }
@@ -122,15 +125,22 @@ impl Records {
         open.filter_map(|record| record.native.clone()).collect()
     }
 
-    /// Writes a record; it is on disk when this returns.
+    /// Writes a record; it is on disk when this returns. What was known of its end, or that it was asked to
+    /// stop, stays, whoever else wrote it meanwhile.
     pub(crate) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
+        let mut known = self.lock();
+        let mut record = record.clone();
         let name = record.name();
+        if let Some(before) = known.by_name.get(&name) {
+            record.stop_asked |= before.stop_asked;
+            record.ended = before.ended.clone().or(record.ended);
+        }
         let path = self.directory.join(format!("{name}.json"));
         let unfinished = self.directory.join(format!("{name}.new"));
-        let text = serde_json::to_vec(record).unwrap_or_default();
+        let text = serde_json::to_vec(&record).unwrap_or_default();
         write(&unfinished, &text)?;
         std::fs::rename(&unfinished, &path).map_err(WorkloadError::io("cannot write", &path))?;
-        self.lock().insert(record.clone());
+        known.insert(record);
         Ok(())
     }
 

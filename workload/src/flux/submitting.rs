@@ -10,7 +10,7 @@ use protocol::units::{Seconds, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::jobs::{self, Job};
+use super::jobs::Job;
 use super::jobspec::Jobspec;
 use super::{FluxOptions, FluxReader, fields, is_job_id, refusals};
 use crate::attempts::{self, Attempts, Handed, HandsOver, Open, Record};
@@ -161,7 +161,7 @@ impl HandsOver for Flux {
                 Some(job) => (job.accounting(), job.error()),
                 None => {
                     let accounting = open.forgotten();
-                    let error = jobs::error(accounting.state, accounting.exit_code);
+                    let error = attempts::error(accounting.state, accounting.exit_code, "Flux");
                     (accounting, error)
                 }
             };

@@ -20,7 +20,7 @@
 
 mod journal;
 mod process;
-mod schedule;
+pub(crate) mod schedule;
 mod supervisor;
 
 use std::collections::BTreeMap;

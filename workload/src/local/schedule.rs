@@ -10,7 +10,7 @@ use crate::read::{NativeId, Slots};
 
 /// Slots, what runs on them, and what waits for them.
 #[derive(Debug, Clone)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     total: Slots,
     waiting: VecDeque<(NativeId, Slots)>,
     running: BTreeMap<NativeId, Placed>,
@@ -18,26 +18,26 @@ pub(super) struct Schedule {
 
 /// What a running job has.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Placed {
-    pub(super) takes: Slots,
+pub(crate) struct Placed {
+    pub(crate) takes: Slots,
     /// Indices of its GPUs.
-    pub(super) gpus: Vec<u32>,
+    pub(crate) gpus: Vec<u32>,
 }
 
 /// Why a request can never be placed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct NeverFits {
-    pub(super) field: &'static str,
-    pub(super) reason: String,
+pub(crate) struct NeverFits {
+    pub(crate) field: &'static str,
+    pub(crate) reason: String,
 }
 
 impl Schedule {
-    pub(super) const fn new(total: Slots) -> Self {
+    pub(crate) const fn new(total: Slots) -> Self {
         Self { total, waiting: VecDeque::new(), running: BTreeMap::new() }
     }
 
     /// What an allocation takes of this machine, or why it never could.
-    pub(super) fn takes(
+    pub(crate) fn takes(
         &self,
         allocation: &Allocation,
         memory_limit: Option<GiB>,
@@ -75,33 +75,33 @@ impl Schedule {
     }
 
     /// What nobody has.
-    pub(super) fn free(&self) -> Slots {
+    pub(crate) fn free(&self) -> Slots {
         self.running.values().fold(self.total, |free, placed| minus(free, placed.takes))
     }
 
-    pub(super) const fn total(&self) -> Slots {
+    pub(crate) const fn total(&self) -> Slots {
         self.total
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
     /// The waiting jobs in the order in which they will start.
-    pub(super) fn queue(&self) -> impl Iterator<Item = &NativeId> {
+    pub(crate) fn queue(&self) -> impl Iterator<Item = &NativeId> {
         self.waiting.iter().map(|(native, _)| native)
     }
 
-    pub(super) fn enqueue(&mut self, native: NativeId, takes: Slots) {
+    pub(crate) fn enqueue(&mut self, native: NativeId, takes: Slots) {
         self.waiting.push_back((native, takes));
     }
 
     /// Takes a job out of the queue; false when it is not in it.
-    pub(super) fn withdraw(&mut self, native: &NativeId) -> bool {
+    pub(crate) fn withdraw(&mut self, native: &NativeId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(other, _)| other != native);
         self.waiting.len() < before
@@ -109,7 +109,7 @@ impl Schedule {
 
     /// The job to start next and the GPUs that it gets, if it fits now. It stays at the head of the
     /// queue until [`Self::place`].
-    pub(super) fn next(&self) -> Option<(NativeId, Placed)> {
+    pub(crate) fn next(&self) -> Option<(NativeId, Placed)> {
         let (native, takes) = self.waiting.front()?;
         fits(*takes, self.free()).then(|| {
             let gpus = (0..self.total.gpus)
@@ -121,20 +121,20 @@ impl Schedule {
     }
 
     /// Gives a job its slots, whether it was in the queue or is found running after a restart.
-    pub(super) fn place(&mut self, native: NativeId, placed: Placed) {
+    pub(crate) fn place(&mut self, native: NativeId, placed: Placed) {
         self.withdraw(&native);
         self.running.insert(native, placed);
     }
 
     /// Takes the slots of a job back.
-    pub(super) fn release(&mut self, native: &NativeId) {
+    pub(crate) fn release(&mut self, native: &NativeId) {
         self.running.remove(native);
     }
 
     /// When work that takes this much would start if it were submitted now, when every job runs as
     /// long as it may. `limit` gives what a job has left at most, a waiting one all of it; without an
     /// answer that is needed the estimate is unknown.
-    pub(super) fn estimate(
+    pub(crate) fn estimate(
         &self,
         takes: Slots,
         limit: impl Fn(&NativeId) -> Option<Seconds>,

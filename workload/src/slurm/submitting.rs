@@ -20,8 +20,6 @@ use crate::program::words;
 use crate::read::{Accounting, NativeId, RunState, Slots};
 use crate::submit::{DryRun, Status, SubmitRequest};
 
-/// Exit codes of `timeout` when it ended the work: asked to end, and killed because it did not.
-const TIMEOUT_CODES: [i32; 2] = [124, 137];
 /// A start within this time is at once: Slurm plans in whole seconds and looks at its queue every few.
 const AT_ONCE_SECONDS: f64 = 5.0;
 
@@ -108,13 +106,7 @@ impl Slurm {
 /// A job's status, with the limit that its own script keeps.
 fn status(record: &Record, mut accounting: Accounting, state: &State) -> Status {
     let mut state = state.clone();
-    let ran = accounting.started_at.zip(accounting.ended_at).map(|(started, ended)| ended.since(started));
-    if let (RunState::Failed, Some(limit), Some(code), Some(ran)) =
-        (accounting.state, record.own_limit, accounting.exit_code, ran)
-        && TIMEOUT_CODES.contains(&code)
-        // Slurm's times are whole seconds.
-        && ran.get() + 1.0 >= limit.get()
-    {
+    if accounting.state == RunState::Failed && record.ran_out_of_time(&accounting) {
         accounting.state = RunState::TimedOut;
         state.run = RunState::TimedOut;
     }

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod flux;
+mod gridengine;
 mod local;
 mod recordings;
 mod setting;
