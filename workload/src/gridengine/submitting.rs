@@ -265,7 +265,9 @@ impl HandsOver for GridEngine {
     }
 
     async fn test(&self, request: &SubmitRequest, directives: &Directives) -> Result<DryRun, WorkloadError> {
-        self.reader.verify(directives, false).await?;
+        if directives.exclusive.is_none() {
+            self.reader.verify(directives, false).await?;
+        }
         let (cluster, jobs) = tokio::try_join!(self.reader.cluster(), self.reader.jobs("*"))?;
         let (asked, _) = directives.asked();
         Ok(DryRun {
@@ -281,8 +283,10 @@ impl HandsOver for GridEngine {
         record: &Record,
     ) -> Result<Handed, WorkloadError> {
         attempts::words::put(request, record)?;
-        // Never started a second time, and refused where no host could ever run it.
-        let mut arguments = words(["-terse", "-r", "n", "-w", "e", "-S", "/bin/sh", "-j", "y"]);
+        // Never started a second time, and refused where no host could ever run it. Whether a host could be had
+        // alone is something that Grid Engine tells by who is on it now, so that it is not asked.
+        let verify = if directives.exclusive.is_some() { "n" } else { "e" };
+        let mut arguments = words(["-terse", "-r", "n", "-w", verify, "-S", "/bin/sh", "-j", "y"]);
         arguments.extend(["-wd".to_owned(), request.directory.display().to_string()]);
         arguments.extend(["-o".to_owned(), request.directory.join(LOG_NAME).display().to_string()]);
         arguments.extend(directives.words());

@@ -343,7 +343,7 @@ async fn a_job_without_accounts_is_known_by_its_notes() {
     assert_eq!(status.accounting.exit_code, Some(4));
     assert!(status.accounting.started_at.is_some() && status.accounting.ended_at.is_some());
     let vanished = side.submit(setting.script("vanished", "echo ready; sleep 300")).await.unwrap();
-    wait_for_text(&setting.root().join("jobs/vanished/log"), "ready").await;
+    wait_for_text(&setting.root().join("jobs/vanished/output.log"), "ready").await;
     // Somebody else stops it, and nobody keeps accounts.
     cell.administer("qdel", &[&vanished.0]);
     wait_for(&side, &vanished, RunState::Unknown).await;
@@ -360,7 +360,7 @@ async fn what_others_kill_has_failed_and_its_memory_is_known() {
     // A shell that holds 100 MiB.
     let hold = "x=$(head -c 104857600 /dev/zero | tr '\\0' x); echo ready; sleep 300";
     let job = side.submit(setting.script("killed", hold)).await.unwrap();
-    wait_for_text(&setting.root().join("jobs/killed/log"), "ready").await;
+    wait_for_text(&setting.root().join("jobs/killed/output.log"), "ready").await;
     // Grid Engine looks every second.
     tokio::time::sleep(Duration::from_secs(3)).await;
     cell.administer("qdel", &[&job.0]);

@@ -5,6 +5,7 @@
 mod adoption;
 mod flux;
 mod gridengine;
+mod gridengine_recordings;
 mod local;
 mod recordings;
 mod setting;

@@ -117,7 +117,9 @@ fn what_a_site_cannot_give_is_refused_with_the_reason() {
     assert_eq!(refused(&request(5, 0, 0), &site).0, "allocation.nodes");
     assert_eq!(refused(&request(0, 500, 0), &site).0, "allocation.cores");
     // No parallel environment has 32 slots on each of two hosts.
-    assert!(refused(&request(2, 64, 0), &site).1.contains("no parallel environment"));
+    let mut large = request(2, 64, 0);
+    large.placement.partition = Some("gpu".to_owned());
+    assert!(refused(&large, &site).1.contains("no parallel environment"));
     let with = |change: fn(&mut SubmitRequest)| {
         let mut request = request(0, 8, 1);
         change(&mut request);
