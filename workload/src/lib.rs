@@ -8,7 +8,8 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`] and [`flux::Flux`] drive Slurm and Flux through their commands.
+//! [`slurm::Slurm`], [`flux::Flux`] and [`gridengine::GridEngine`] drive Slurm, Flux and Grid Engine through
+//! their commands.
 
 mod attempts;
 pub mod error;

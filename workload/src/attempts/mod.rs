@@ -9,6 +9,7 @@
 //! ```
 
 mod endings;
+mod gone;
 mod notes;
 mod records;
 mod sides;
@@ -23,6 +24,7 @@ use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
 pub(crate) use self::endings::error;
+pub(crate) use self::gone::Gone;
 pub(crate) use self::notes::{BATCH_SCRIPT, Noted};
 pub(crate) use self::records::{Record, Records, name, write};
 use crate::error::WorkloadError;

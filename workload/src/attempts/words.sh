@@ -4,6 +4,8 @@
 #
 #   $1  the file: the variables, then the command that runs the batch script with the work's words
 #   $2  the directory that notes the start and the end of the attempt
+# One log for both streams, whatever the manager would make of two.
+exec 2>&1
 if ! [ -r "$1" ] || [ -e "$2" ]; then
     echo "parley: this attempt was started before, or was withdrawn" >&2
     exit 125

@@ -15,7 +15,7 @@ use super::accounting::{self, Accounted};
 use super::directives::Directives;
 use super::jobs::Job;
 use super::{GridEngineOptions, GridEngineReader, is_job_id, refusals};
-use crate::attempts::{self, Attempts, Handed, HandsOver, Noted, Open, Record};
+use crate::attempts::{self, Attempts, Gone, Handed, HandsOver, Noted, Open, Record};
 use crate::error::WorkloadError;
 use crate::local::LOG_NAME;
 use crate::program::words;
@@ -28,8 +28,7 @@ pub struct GridEngine {
     attempts: Attempts,
     script: PathBuf,
     own_jobs: Mutex<Option<(Instant, Arc<Vec<Job>>)>>,
-    /// Jobs that are gone and of which there are no accounts yet, and since when.
-    gone: Mutex<BTreeMap<NativeId, Instant>>,
+    gone: Gone,
 }
 
 impl GridEngine {
@@ -48,7 +47,7 @@ impl GridEngine {
             attempts,
             script,
             own_jobs: Mutex::default(),
-            gone: Mutex::default(),
+            gone: Gone::default(),
         })
     }
 
@@ -131,30 +130,17 @@ impl GridEngine {
         let Open { native, record } = open;
         let noted = Noted::read(&record.notes());
         if let Some(accounted) = self.accounted(record, &native.0).await {
-            self.gone.lock().await.remove(native);
+            self.gone.forget(native);
             return over(record, noted, Some(&accounted));
         }
-        let started = record.notes().join("started").exists();
+        let started = open.has_started();
         // What was cancelled before it started has no accounts.
         let has_none = record.stop_asked && !started;
-        let since = *self.gone.lock().await.entry(native.clone()).or_insert_with(Instant::now);
-        if has_none || since.elapsed() >= self.reader.options.patience {
-            self.gone.lock().await.remove(native);
+        if has_none || self.gone.for_longer_than(native, self.reader.options.patience) {
+            self.gone.forget(native);
             return over(record, noted, None);
         }
-        Status { accounting: running(open, started), error: None, log_dropped_bytes: 0 }
-    }
-}
-
-/// A job of which nobody says yet that it is over.
-fn running(open: &Open, started: bool) -> Accounting {
-    let forgotten = open.forgotten();
-    Accounting {
-        state: if started { RunState::Running } else { RunState::Queued },
-        started_at: forgotten.started_at,
-        ended_at: None,
-        exit_code: None,
-        ..forgotten
+        Status { accounting: open.not_over(started), error: None, log_dropped_bytes: 0 }
     }
 }
 

@@ -110,10 +110,10 @@ async fn the_site_is_seen_as_it_was() {
     let queues: Vec<_> =
         inventory.partitions.iter().map(|queue| (queue.name.as_str(), queue.time_limit)).collect();
     // node2 gives two hours in short.q; maint.q is disabled.
-    assert_eq!(queues, [("short.q", seconds(7200.0)), ("long.q", None)]);
+    assert_eq!(queues, [("long.q", None), ("short.q", seconds(7200.0))]);
     assert_eq!((inventory.groups.len(), inventory.nodes_out), (1, 1));
     let group = &inventory.groups[0];
-    assert_eq!((group.name.as_str(), group.nodes, group.nodes_free), ("short.q,long.q", 1, Some(0)));
+    assert_eq!((group.name.as_str(), group.nodes, group.nodes_free), ("long.q,short.q", 1, Some(0)));
     assert_eq!((group.cores_per_node, group.cores_free), (8, Some(2)));
     assert_eq!((group.gpus_per_node, group.gpus_free), (4, Some(2)));
     assert_eq!(group.architecture.as_deref(), Some("x86_64"));
