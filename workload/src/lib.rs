@@ -8,13 +8,14 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`], [`flux::Flux`] and [`gridengine::GridEngine`] drive Slurm, Flux and Grid Engine through
-//! their commands.
+//! [`slurm::Slurm`], [`flux::Flux`], [`gridengine::GridEngine`] and [`htcondor::HtCondor`] drive Slurm, Flux, Grid
+//! Engine and HTCondor through their commands.
 
 mod attempts;
 pub mod error;
 pub mod flux;
 pub mod gridengine;
+pub mod htcondor;
 pub mod local;
 pub mod program;
 pub mod read;

@@ -6,6 +6,7 @@ mod adoption;
 mod flux;
 mod gridengine;
 mod gridengine_recordings;
+mod htcondor;
 mod local;
 mod recordings;
 mod setting;
