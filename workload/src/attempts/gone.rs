@@ -2,7 +2,7 @@
 //! that a job is not given up at once.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,18 +13,46 @@ use crate::read::{Accounting, NativeId, RunState};
 /// Since when jobs are gone.
 #[derive(Debug, Default)]
 pub(crate) struct Gone {
-    since: Mutex<BTreeMap<NativeId, Instant>>,
+    jobs: Mutex<BTreeMap<NativeId, Looked>>,
+}
+
+/// When a job was missed, and when its accounts were looked for last.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    first: Instant,
+    last: Instant,
 }
 
 impl Gone {
-    /// Whether a job is gone for so long; the first time that it is asked about counts as its beginning.
-    pub(crate) fn for_longer_than(&self, native: &NativeId, patience: Duration) -> bool {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.entry(native.clone()).or_insert_with(Instant::now).elapsed() >= patience
+    /// Whether it is time to look for the accounts of a job: when it was missed, and every so often from then on.
+    pub(crate) fn is_due(&self, native: &NativeId, every: Duration) -> bool {
+        let now = Instant::now();
+        let mut jobs = self.lock();
+        match jobs.get_mut(native) {
+            Some(looked) if now - looked.last < every => false,
+            Some(looked) => {
+                looked.last = now;
+                true
+            }
+            None => {
+                jobs.insert(native.clone(), Looked { first: now, last: now });
+                true
+            }
+        }
     }
 
+    /// Whether a job was missed so long ago.
+    pub(crate) fn for_longer_than(&self, native: &NativeId, patience: Duration) -> bool {
+        self.lock().get(native).is_some_and(|looked| looked.first.elapsed() >= patience)
+    }
+
+    /// Forgets a job that is over.
     pub(crate) fn forget(&self, native: &NativeId) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(native);
+        self.lock().remove(native);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NativeId, Looked>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

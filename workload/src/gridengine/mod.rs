@@ -14,8 +14,8 @@
 //! - Nothing that a user writes reaches a shell, or `qsub`, which would lose newlines and commas: words and
 //!   variables wait in a file in the job's directory, which must be the same here and on the nodes.
 //! - Commands get no environment but their own, have a deadline, and their output is bounded.
-//! - However many jobs are followed and however often, `qstat` runs once in the refresh time. `qacct` is asked
-//!   once a job is gone.
+//! - However many jobs are followed and however often, `qstat` runs once in the refresh time, and `qacct` as often
+//!   for a job that is gone, until it has it.
 //! - A job that Grid Engine could not start waits there for a person (state `Eqw`); here it failed, and it is
 //!   taken out.
 //! - Cores are slots. What starts when is not said by Grid Engine: it starts now where `qsub -w p` says so and

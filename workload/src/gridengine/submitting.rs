@@ -129,7 +129,9 @@ impl GridEngine {
     async fn ended(&self, open: &Open) -> Status {
         let Open { native, record } = open;
         let noted = Noted::read(&record.notes());
-        if let Some(accounted) = self.accounted(record, &native.0).await {
+        if self.gone.is_due(native, self.reader.options.refresh)
+            && let Some(accounted) = self.accounted(record, &native.0).await
+        {
             self.gone.forget(native);
             return over(record, noted, Some(&accounted));
         }

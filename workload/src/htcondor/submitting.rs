@@ -95,7 +95,11 @@ impl HtCondor {
 
     /// Where a job stands that is not in the queue any more.
     async fn ended(&self, open: &Open) -> Status {
-        let job = self.in_history(&[&open.native.0], &open.record).await;
+        let job = if self.gone.is_due(&open.native, self.reader.options.refresh) {
+            self.in_history(&[&open.native.0], &open.record).await
+        } else {
+            None
+        };
         if job.is_none() && !self.gone.for_longer_than(&open.native, self.reader.options.patience) {
             return Status {
                 accounting: open.not_over(open.has_started()),
