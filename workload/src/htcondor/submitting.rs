@@ -69,7 +69,7 @@ impl HtCondor {
             return Ok(Status { accounting, error: None, log_dropped_bytes: 0 });
         };
         self.stop(&job.native()).await?;
-        attempts::words::remove(record);
+        clean_up(record);
         let (state, code) = if job.is_out_of_time() {
             (RunState::TimedOut, ErrorCode::JobTimeout)
         } else {
@@ -108,7 +108,7 @@ impl HtCondor {
             };
         }
         self.gone.forget(&open.native);
-        attempts::words::remove(&open.record);
+        clean_up(&open.record);
         over(open, job.as_ref(), self.now())
     }
 }
@@ -138,6 +138,17 @@ fn over(open: &Open, job: Option<&Job>, now: Timestamp) -> Status {
         (_, state) => attempts::error(state, accounting.exit_code, "HTCondor"),
     };
     Status { accounting, error, log_dropped_bytes: 0 }
+}
+
+/// What begins an attempt. It lies in the job's directory, because nothing else is known to be on the hosts too.
+fn script(record: &Record) -> PathBuf {
+    record.directory.join(format!(".parley-{}.sh", record.attempt))
+}
+
+/// Takes away what an attempt needed to begin; that it is gone already is fine.
+fn clean_up(record: &Record) {
+    attempts::words::remove(record);
+    let _gone = std::fs::remove_file(script(record));
 }
 
 /// A directory that a submit description takes as it stands.
@@ -233,7 +244,7 @@ impl HandsOver for HtCondor {
         record: &Record,
     ) -> Result<Handed, WorkloadError> {
         attempts::words::put(request, record)?;
-        let script = request.directory.join(".parley.sh");
+        let script = script(record);
         attempts::write(&script, attempts::words::WORDS_SCRIPT.as_bytes())?;
         let path = self.directory.join(format!("{}.submit", record.name()));
         attempts::write(&path, description.document(&request.directory, record, &script).as_bytes())?;
@@ -254,7 +265,7 @@ impl HandsOver for HtCondor {
             Err(error @ WorkloadError::Silent { .. }) => return Ok(Handed::Doubtful(error.to_string())),
             Err(error) => error,
         };
-        attempts::words::remove(record);
+        clean_up(record);
         Err(refused)
     }
 

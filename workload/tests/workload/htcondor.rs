@@ -206,6 +206,7 @@ async fn an_attempt_is_submitted_once_and_followed() {
     recorded.prints("history.json", "[]");
     let forgotten = status_of(&side, &native).await;
     assert_eq!((forgotten.state(), forgotten.accounting.exit_code), (RunState::Completed, Some(0)));
+    assert!(!request.directory.join(".parley-1.sh").exists());
     // A new worker over the same directory knows it, and asks nobody.
     let asked = recorded.lines("asked");
     drop(side);
