@@ -150,6 +150,10 @@ pub enum Manager {
     Slurm,
     /// OpenPBS, PBS Professional or Torque, the one of PBS_SERVER and PBS_CONF_FILE.
     Pbs,
+    /// Grid Engine, the one of SGE_ROOT and SGE_CELL.
+    Gridengine,
+    /// HTCondor, the pool of CONDOR_CONFIG.
+    Htcondor,
     /// Flux, the one of FLUX_URI or that of the system.
     Flux,
     /// Kubernetes, the cluster of KUBECONFIG, of ~/.kube/config or of the service account. It is taken by

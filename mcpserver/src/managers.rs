@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use protocol::clock::Clock;
 use workload::flux::{Flux, FluxOptions, FluxReader};
+use workload::gridengine::{GridEngine, GridEngineOptions, GridEngineReader};
+use workload::htcondor::{HtCondor, HtCondorOptions, HtCondorReader};
 use workload::kubernetes::{Kubernetes, KubernetesOptions, KubernetesReader};
 use workload::pbs::{Pbs, PbsOptions, PbsReader};
 use workload::slurm::{Slurm, SlurmOptions, SlurmReader};
@@ -37,6 +39,8 @@ struct Row {
     chosen_by: Manager,
     /// Its name for people.
     name: &'static str,
+    /// Where its records are, in the worker's directory.
+    directory: &'static str,
     /// Whether its programs, or what leads to it, are on this machine at all.
     is_installed: fn(&Wanted) -> bool,
     /// Its read side.
@@ -47,10 +51,11 @@ struct Row {
 
 /// In the order in which they are looked for: Slurm has commands with the names of PBS's on some sites, and
 /// where Slurm and Flux both are, Flux is what somebody runs within a job of Slurm.
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 6] = [
     Row {
         chosen_by: Manager::Slurm,
         name: "Slurm",
+        directory: "slurm",
         is_installed: |_| SlurmOptions::of_process().is_installed(),
         reader: |_, clock| Arc::new(SlurmReader::new(SlurmOptions::of_process(), clock)),
         open: |_, directory, clock| Ok(Arc::new(Slurm::open(SlurmOptions::of_process(), directory, clock)?)),
@@ -58,13 +63,35 @@ const ROWS: [Row; 4] = [
     Row {
         chosen_by: Manager::Pbs,
         name: "PBS",
+        directory: "pbs",
         is_installed: |_| PbsOptions::of_process().is_installed(),
         reader: |_, clock| Arc::new(PbsReader::new(PbsOptions::of_process(), clock)),
         open: |_, directory, clock| Ok(Arc::new(Pbs::open(PbsOptions::of_process(), directory, clock)?)),
     },
     Row {
+        chosen_by: Manager::Gridengine,
+        name: "Grid Engine",
+        directory: "gridengine",
+        is_installed: |_| GridEngineOptions::of_process().is_installed(),
+        reader: |_, clock| Arc::new(GridEngineReader::new(GridEngineOptions::of_process(), clock)),
+        open: |_, directory, clock| {
+            Ok(Arc::new(GridEngine::open(GridEngineOptions::of_process(), directory, clock)?))
+        },
+    },
+    Row {
+        chosen_by: Manager::Htcondor,
+        name: "HTCondor",
+        directory: "htcondor",
+        is_installed: |_| HtCondorOptions::of_process().is_installed(),
+        reader: |_, clock| Arc::new(HtCondorReader::new(HtCondorOptions::of_process(), clock)),
+        open: |_, directory, clock| {
+            Ok(Arc::new(HtCondor::open(HtCondorOptions::of_process(), directory, clock)?))
+        },
+    },
+    Row {
         chosen_by: Manager::Flux,
         name: "Flux",
+        directory: "flux",
         is_installed: |_| FluxOptions::of_process().is_installed(),
         reader: |_, _| Arc::new(FluxReader::new(FluxOptions::of_process())),
         open: |_, directory, clock| Ok(Arc::new(Flux::open(FluxOptions::of_process(), directory, clock)?)),
@@ -72,6 +99,7 @@ const ROWS: [Row; 4] = [
     Row {
         chosen_by: Manager::Kubernetes,
         name: "Kubernetes",
+        directory: "kubernetes",
         // Many have a kubeconfig and mean their own machine.
         is_installed: |wanted| wanted.kubernetes.image.is_some() && wanted.kubernetes.is_installed(),
         reader: |wanted, _| Arc::new(KubernetesReader::new(wanted.kubernetes.clone())),
@@ -99,7 +127,7 @@ pub async fn of_site(
         if !auto && wanted.manager != row.chosen_by {
             continue;
         }
-        let manager = (row.open)(wanted, directory.join(row.name.to_lowercase()), clock.clone())?;
+        let manager = (row.open)(wanted, directory.join(row.directory), clock.clone())?;
         match manager.capacity().await {
             Ok(_) => return Ok(Some(manager)),
             Err(error) if !auto => return Err(error.into()),

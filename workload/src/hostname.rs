@@ -1,9 +1,15 @@
 //! Whether a node of a manager is the machine that asks.
 
 /// This machine's name, without its domain; empty when nobody can tell.
-pub(crate) fn own() -> String {
+fn own() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     short(name.trim()).to_owned()
+}
+
+/// Whether one of these hosts, or lists of hosts, is or has this machine.
+pub(crate) fn is_any_of<'a>(mut lists: impl Iterator<Item = &'a str>) -> bool {
+    let own = own();
+    lists.any(|list| is_in(list, &own))
 }
 
 /// A host's name without its domain.
@@ -13,7 +19,7 @@ fn short(name: &str) -> &str {
 
 /// Whether a list of hosts in the form that Slurm and Flux print (`login,node[01-16,20]`) has a machine
 /// in it; `own` is its name without domain.
-pub(crate) fn is_in(list: &str, own: &str) -> bool {
+fn is_in(list: &str, own: &str) -> bool {
     let mut depth = 0_u32;
     let parts = list.split(|character| {
         match character {
@@ -27,7 +33,9 @@ pub(crate) fn is_in(list: &str, own: &str) -> bool {
 }
 
 fn is_one_of(part: &str, own: &str) -> bool {
-    let Some((before, rest)) = part.split_once('[') else { return !own.is_empty() && short(part) == own };
+    let Some((before, rest)) = part.split_once('[') else {
+        return !own.is_empty() && (short(part) == own || part == "localhost");
+    };
     let Some((ranges, after)) = rest.split_once(']') else { return false };
     let number = own.strip_prefix(before).and_then(|rest| rest.strip_suffix(short(after)));
     let Some(number) = number.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) else {
@@ -59,6 +67,7 @@ mod tests {
             ("gpu[1-2]x", "gpu2x", true),
             ("gpu-a.site.org", "gpu-a", true),
             ("vm,vm,vm", "vm", true),
+            ("localhost", "vm", true),
             ("", "", false),
             ("node[", "node1", false),
             ("node[1-99999999999999999999]", "node1", false),

@@ -8,13 +8,16 @@
 //!
 //! A **native id** is the manager's own name for a job. A **run state** is where the manager says that
 //! it stands. [`local::LocalMachine`] makes this machine a workload manager of its own;
-//! [`slurm::Slurm`], [`flux::Flux`] and [`pbs::Pbs`] drive Slurm, Flux and PBS through their commands,
-//! [`kubernetes::Kubernetes`] a cluster through its API.
+//! [`slurm::Slurm`], [`flux::Flux`], [`pbs::Pbs`], [`gridengine::GridEngine`] and [`htcondor::HtCondor`]
+//! drive Slurm, Flux, PBS, Grid Engine and HTCondor through their commands, [`kubernetes::Kubernetes`] a
+//! cluster through its API.
 
 mod attempts;
 pub mod error;
 pub mod flux;
+pub mod gridengine;
 mod hostname;
+pub mod htcondor;
 pub mod kubernetes;
 pub mod local;
 pub mod pbs;

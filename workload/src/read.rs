@@ -170,7 +170,7 @@ impl Accounting {
 /// What a secretary may ask a workload manager.
 #[async_trait]
 pub trait ReadSide: Send + Sync {
-    /// The manager's name as it stands in facts (`machine`, `slurm`, `flux`).
+    /// The manager's name as it stands in facts (`machine`, `slurm`, `pbs`, `kubernetes`, ...).
     fn manager(&self) -> &'static str;
 
     /// How jobs are kept within their limits, in words, where that is for us to do.

@@ -8,10 +8,13 @@
 //!                                                                      --else---> withdrawn, for good
 //! ```
 
+mod endings;
 mod followed;
+mod gone;
 mod notes;
 mod records;
 mod sides;
+pub(crate) mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,9 +24,10 @@ use async_trait::async_trait;
 use protocol::ids::Digest;
 use protocol::units::{Seconds, Timestamp};
 
+pub(crate) use self::endings::error;
 pub(crate) use self::followed::Followed;
-pub(crate) use self::notes::BATCH_SCRIPT;
-use self::notes::Noted;
+pub(crate) use self::gone::Gone;
+pub(crate) use self::notes::{BATCH_SCRIPT, Noted};
 pub(crate) use self::records::{Record, Records, name, notes, write};
 use crate::error::WorkloadError;
 use crate::read::{Accounting, NativeId, ReadSide, RunState};
@@ -193,6 +197,7 @@ pub(crate) trait HandsOver: Send + Sync {
             own_limit: self.own_limit(request.time_limit),
             native: None,
             withdrawn: false,
+            stop_asked: false,
             ended: None,
         });
         attempts.records.put(&record)?;

@@ -14,11 +14,8 @@ use protocol::units::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::WorkloadError;
-use crate::read::{Accounting, NativeId};
+use crate::read::NativeId;
 use crate::submit::Status;
-
-/// Exit codes of `timeout` when it ended the work: asked to end, and killed because it did not.
-const TIMEOUT_CODES: [i32; 2] = [124, 137];
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +35,9 @@ pub(crate) struct Record {
     /// No job could be found of it; it never starts.
     #[serde(default)]
     pub(crate) withdrawn: bool,
+    /// Somebody asked us to stop it: what some managers do not say of a job that was killed.
+    #[serde(default)]
+    pub(crate) stop_asked: bool,
     /// How it ended. This never changes again.
     pub(crate) ended: Option<Status>,
 }
@@ -46,18 +46,6 @@ impl Record {
     /// The name of its job: it is found by this when the answer to its submission was lost.
     pub(crate) fn name(&self) -> String {
         name(&self.job_id, self.attempt)
-    }
-
-    /// Whether the limit that its batch script keeps is what ended it.
-    pub(crate) fn is_over_own_limit(&self, accounting: &Accounting) -> bool {
-        let ran = accounting.started_at.zip(accounting.ended_at).map(|(started, ended)| ended.since(started));
-        match (self.own_limit, accounting.exit_code, ran) {
-            // Managers count in whole seconds.
-            (Some(limit), Some(code), Some(ran)) => {
-                TIMEOUT_CODES.contains(&code) && ran.get() + 1.0 >= limit.get()
-            }
-            _ => false,
-        }
     }
 
     /// Where its batch script notes the start and the end.
@@ -142,15 +130,22 @@ impl Records {
         open.filter_map(|record| record.native.clone()).collect()
     }
 
-    /// Writes a record; it is on disk when this returns.
+    /// Writes a record; it is on disk when this returns. What was known of its end, or that it was asked to
+    /// stop, stays, whoever else wrote it meanwhile.
     pub(crate) fn put(&self, record: &Record) -> Result<(), WorkloadError> {
+        let mut known = self.lock();
+        let mut record = record.clone();
         let name = record.name();
+        if let Some(before) = known.by_name.get(&name) {
+            record.stop_asked |= before.stop_asked;
+            record.ended = before.ended.clone().or(record.ended);
+        }
         let path = self.directory.join(format!("{name}.json"));
         let unfinished = self.directory.join(format!("{name}.new"));
-        let text = serde_json::to_vec(record).unwrap_or_default();
+        let text = serde_json::to_vec(&record).unwrap_or_default();
         write(&unfinished, &text)?;
         std::fs::rename(&unfinished, &path).map_err(WorkloadError::io("cannot write", &path))?;
-        self.lock().insert(record.clone());
+        known.insert(record);
         Ok(())
     }
 

@@ -32,6 +32,8 @@ impl<M: HandsOver> ReadSide for M {
             if let Some(record) = self.attempts().records.of(&job.native) {
                 job.job_id = Some(record.job_id);
                 job.attempt = Some(record.attempt);
+                // Some managers forget it once a job runs, and what they say instead is later.
+                job.received_at = job.received_at.min(record.submitted_at);
             }
         }
         Ok(jobs)
@@ -87,9 +89,11 @@ impl<M: HandsOver> SubmitSide for M {
     }
 
     async fn cancel(&self, job: &NativeId) -> Result<(), WorkloadError> {
-        if self.attempts().record(job)?.ended.is_some() {
+        let record = self.attempts().record(job)?;
+        if record.ended.is_some() {
             return Ok(());
         }
+        self.attempts().records.put(&Record { stop_asked: true, ..record })?;
         self.stop(job).await
     }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields;
+use crate::attempts;
 use crate::read::{Accounting, NativeId, QueuedJob, RunState, Slots};
 
 /// How much of an exception's note is kept.
@@ -184,27 +185,9 @@ impl Job {
                 let message = format!("Flux ended it ({kind}: {note})");
                 Some(ErrorBody::new(ErrorCode::JobFailed, message))
             }
-            _ => error(self.state, self.exit_code),
+            _ => attempts::error(self.state, self.exit_code, "Flux"),
         }
     }
-}
-
-/// Why a job in this state did not end well.
-pub(super) fn error(state: RunState, exit: Option<i32>) -> Option<ErrorBody> {
-    let (code, message) = match (state, exit) {
-        (RunState::Queued | RunState::Running | RunState::Completed, _) => return None,
-        (RunState::TimedOut, _) => (ErrorCode::JobTimeout, "it was stopped by its time limit".to_owned()),
-        (RunState::Cancelled, _) => (ErrorCode::Cancelled, "it was cancelled".to_owned()),
-        (RunState::Unknown, _) => {
-            (ErrorCode::Internal, "nobody can tell how it ended (Flux does not know it any more)".to_owned())
-        }
-        (RunState::Failed, Some(code)) if code > 128 => {
-            (ErrorCode::JobFailed, format!("it was ended by signal {}", code - 128))
-        }
-        (RunState::Failed, Some(code)) => (ErrorCode::JobFailed, format!("it ended with exit code {code}")),
-        (RunState::Failed, None) => (ErrorCode::JobFailed, "it failed".to_owned()),
-    };
-    Some(ErrorBody::new(code, message))
 }
 
 #[cfg(test)]

@@ -208,8 +208,7 @@ impl Cluster {
                 });
             }
         }
-        let own = hostname::own();
-        let has_this_machine = all.hosts.iter().any(|list| hostname::is_in(list, &own));
+        let has_this_machine = hostname::is_any_of(all.hosts.iter().map(String::as_str));
         Ok(Self { queues, nodes, has_this_machine })
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use protocol::clock::Clock;
 use protocol::units::{Seconds, Timestamp};
 
-use super::jobs::{self, Job};
+use super::jobs::Job;
 use super::jobspec::Jobspec;
 use super::{FluxOptions, FluxReader, fields, is_job_id, refusals};
 use crate::attempts::{self, Attempts, Followed, Handed, HandsOver, Open, Record};
@@ -148,7 +148,7 @@ impl HandsOver for Flux {
                 Some(job) => (job.accounting(), job.error()),
                 None => {
                     let accounting = open.forgotten();
-                    let error = jobs::error(accounting.state, accounting.exit_code);
+                    let error = attempts::error(accounting.state, accounting.exit_code, "Flux");
                     (accounting, error)
                 }
             };

@@ -29,7 +29,7 @@ mod cgroup;
 mod gpus;
 mod journal;
 mod process;
-mod schedule;
+pub(crate) mod schedule;
 mod supervisor;
 
 use std::collections::BTreeMap;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use protocol::facts::{Allocation, StartEstimate};
 use protocol::units::{GiB, Seconds};
 
-use super::gpus::{self, GpuDevice};
+use super::gpus::{self, GpuDevice, GpuVendor};
 use crate::read::{NativeId, Slots};
 
 /// Slots, what runs on them, and what waits for them.
 #[derive(Debug, Clone)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     /// Its GPUs are as many as `devices` has.
     total: Slots,
     devices: Vec<GpuDevice>,
@@ -23,16 +23,16 @@ pub(super) struct Schedule {
 
 /// What a running job has.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Placed {
-    pub(super) takes: Slots,
-    pub(super) gpus: Vec<GpuDevice>,
+pub(crate) struct Placed {
+    pub(crate) takes: Slots,
+    pub(crate) gpus: Vec<GpuDevice>,
 }
 
 /// Why a request can never be placed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct NeverFits {
-    pub(super) field: &'static str,
-    pub(super) reason: String,
+pub(crate) struct NeverFits {
+    pub(crate) field: &'static str,
+    pub(crate) reason: String,
 }
 
 impl Schedule {
@@ -48,6 +48,12 @@ impl Schedule {
         }
     }
 
+    /// Slots whose GPUs are only counted.
+    pub(crate) fn counted(slots: Slots) -> Self {
+        let nameless = |number: u32| GpuDevice { id: number.to_string(), vendor: GpuVendor::Nvidia };
+        Self::new(slots, (0..slots.gpus).map(nameless).collect())
+    }
+
     /// Takes in which devices are in use, whoever uses them.
     pub(super) fn seen_busy(&mut self, busy: BTreeSet<GpuDevice>) {
         self.busy = busy;
@@ -58,7 +64,7 @@ impl Schedule {
     }
 
     /// What an allocation takes of this machine, or why it never could.
-    pub(super) fn takes(
+    pub(crate) fn takes(
         &self,
         allocation: &Allocation,
         memory_limit: Option<GiB>,
@@ -112,29 +118,29 @@ impl Schedule {
         self.running.values().fold(self.total, |free, placed| minus(free, placed.takes))
     }
 
-    pub(super) const fn total(&self) -> Slots {
+    pub(crate) const fn total(&self) -> Slots {
         self.total
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
     /// The waiting jobs in the order in which they will start.
-    pub(super) fn queue(&self) -> impl Iterator<Item = &NativeId> {
+    pub(crate) fn queue(&self) -> impl Iterator<Item = &NativeId> {
         self.waiting.iter().map(|(native, _)| native)
     }
 
-    pub(super) fn enqueue(&mut self, native: NativeId, takes: Slots) {
+    pub(crate) fn enqueue(&mut self, native: NativeId, takes: Slots) {
         self.waiting.push_back((native, takes));
     }
 
     /// Takes a job out of the queue; false when it is not in it.
-    pub(super) fn withdraw(&mut self, native: &NativeId) -> bool {
+    pub(crate) fn withdraw(&mut self, native: &NativeId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(other, _)| other != native);
         self.waiting.len() < before
@@ -171,20 +177,20 @@ impl Schedule {
     }
 
     /// Gives a job its slots, whether it was in the queue or is found running after a restart.
-    pub(super) fn place(&mut self, native: NativeId, placed: Placed) {
+    pub(crate) fn place(&mut self, native: NativeId, placed: Placed) {
         self.withdraw(&native);
         self.running.insert(native, placed);
     }
 
     /// Takes the slots of a job back.
-    pub(super) fn release(&mut self, native: &NativeId) {
+    pub(crate) fn release(&mut self, native: &NativeId) {
         self.running.remove(native);
     }
 
     /// When work that takes this much would start if it were submitted now, when every job runs as
     /// long as it may. `limit` gives what a job has left at most, a waiting one all of it; without an
     /// answer that is needed the estimate is unknown.
-    pub(super) fn estimate(
+    pub(crate) fn estimate(
         &self,
         takes: Slots,
         limit: impl Fn(&NativeId) -> Option<Seconds>,
@@ -250,7 +256,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::local::gpus::GpuVendor;
 
     fn slots(cores: u32, gpus: u32) -> Slots {
         Slots { cores, memory_gib: Some(GiB::from(16)), gpus }

@@ -410,8 +410,7 @@ impl Cluster {
 
     /// Whether the machine that asks is one of the hosts.
     pub(super) fn has_this_machine(&self) -> bool {
-        let own = hostname::own();
-        self.vnodes.iter().any(|vnode| hostname::is_in(&vnode.host, &own))
+        hostname::is_any_of(self.vnodes.iter().map(|vnode| vnode.host.as_str()))
     }
 
     /// Hosts with no vnode in service.

@@ -258,7 +258,7 @@ impl HandsOver for Pbs {
                 accounting.state = RunState::Cancelled;
                 accounting.exit_code = None;
             }
-            if accounting.state == RunState::Failed && open.record.is_over_own_limit(&accounting) {
+            if accounting.state == RunState::Failed && open.record.ran_out_of_time(&accounting) {
                 accounting.state = RunState::TimedOut;
             }
             if accounting.state.is_terminal() {

@@ -139,8 +139,7 @@ impl Cluster {
 
     /// Whether the machine that asks is one of the nodes.
     pub(super) fn has_this_machine(&self) -> bool {
-        let own = hostname::own();
-        self.nodes.iter().filter_map(|node| node.host_name.as_ref()).any(|name| hostname::is_in(name, &own))
+        hostname::is_any_of(self.nodes.iter().filter_map(|node| node.host_name.as_deref()))
     }
 
     /// The nodes that take work.

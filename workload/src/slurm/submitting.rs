@@ -106,7 +106,7 @@ impl Slurm {
 /// A job's status, with the limit that its own script keeps.
 fn status(record: &Record, mut accounting: Accounting, state: &State) -> Status {
     let mut state = state.clone();
-    if accounting.state == RunState::Failed && record.is_over_own_limit(&accounting) {
+    if accounting.state == RunState::Failed && record.ran_out_of_time(&accounting) {
         accounting.state = RunState::TimedOut;
         state.run = RunState::TimedOut;
     }

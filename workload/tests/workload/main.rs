@@ -5,6 +5,9 @@
 mod adoption;
 mod bad_days;
 mod flux;
+mod gridengine;
+mod gridengine_recordings;
+mod htcondor;
 mod kubernetes;
 mod local;
 mod local_cgroups;

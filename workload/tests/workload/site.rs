@@ -1,6 +1,6 @@
-//! A real Slurm of four nodes, started for one test and stopped behind it.
+//! Real managers, started for one test and stopped behind it: a Slurm of four nodes, a Grid Engine of one.
 //!
-//! Where Slurm is not installed the tests with it are left out, loudly, and fail where `CI` is set.
+//! Where one is not installed the tests with it are left out, loudly, and fail where `CI` is set.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +18,14 @@ use workload::submit::Placement;
 /// Tests of this run that were left out.
 static LEFT_OUT: AtomicU32 = AtomicU32::new(0);
 
+/// Says that a test is left out, and fails it where `CI` is set.
+pub fn left_out(message: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{message}");
+    let count = LEFT_OUT.fetch_add(1, Ordering::Relaxed) + 1;
+    // Not eprintln!, which the test runner swallows when a test passes.
+    let _ = writeln!(std::io::stderr(), "\nLEFT OUT, {count} so far: {message}");
+}
+
 /// A running Slurm.
 pub struct Site {
     root: tempfile::TempDir,
@@ -28,15 +36,11 @@ impl Site {
     /// Starts one, unless Slurm is not installed, which is said on the terminal.
     pub fn start() -> Option<Self> {
         if Commands::of_process(&[]).find("sbatch").is_none() {
-            let message = "Slurm is not installed; run tests/slurm/start.sh install";
-            assert!(std::env::var_os("CI").is_none(), "{message}");
-            let count = LEFT_OUT.fetch_add(1, Ordering::Relaxed) + 1;
-            // Not eprintln!, which the test runner swallows when a test passes.
-            let _ = writeln!(std::io::stderr(), "\nLEFT OUT, {count} so far: {message}");
+            left_out("Slurm is not installed; run tests/slurm/start.sh install");
             return None;
         }
         let root = tempfile::Builder::new().prefix("slurm-").tempdir().unwrap();
-        let output = script("start", root.path());
+        let output = script("slurm", "start", root.path());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let printed = String::from_utf8(output.stdout).unwrap();
         let configuration = printed.trim().strip_prefix("SLURM_CONF=").unwrap().to_owned();
@@ -91,12 +95,13 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        script("stop", self.root.path());
+        script("slurm", "stop", self.root.path());
     }
 }
 
-fn script(command: &str, directory: &Path) -> Output {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/slurm/start.sh");
+/// Runs a manager's `start.sh`.
+pub fn script(manager: &str, command: &str, directory: &Path) -> Output {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(manager).join("start.sh");
     Command::new("bash").arg(path).arg(command).arg(directory).output().unwrap()
 }
 

@@ -56,6 +56,7 @@ fn record(request: &SubmitRequest) -> Record {
         own_limit: None,
         native: None,
         withdrawn: false,
+        stop_asked: false,
         ended: None,
     }
 }
