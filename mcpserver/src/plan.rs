@@ -388,7 +388,6 @@ mod tests {
             "--mock --kubernetes-image busybox",
             "--hub --kubernetes-image busybox",
             "--join http://127.0.0.1:1 --manager slurm --kubernetes-namespace lab",
-            "--join http://127.0.0.1:1 --kubernetes-volume here",
             "--transport stdio --hub",
             "--transport stdio --join http://h --join-secret s",
             "--label a=1 --label a=2",

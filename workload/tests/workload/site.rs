@@ -87,9 +87,13 @@ impl Site {
 
     /// Runs one of its real commands.
     pub fn run(&self, command: &str, arguments: &[&str]) {
-        let mut command = Command::new(command);
-        let done = command.args(arguments).env("SLURM_CONF", &self.configuration).output().unwrap();
+        let done = self.try_run(command, arguments);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Runs one of its real commands, which may fail.
+    pub fn try_run(&self, command: &str, arguments: &[&str]) -> Output {
+        Command::new(command).args(arguments).env("SLURM_CONF", &self.configuration).output().unwrap()
     }
 }
 
