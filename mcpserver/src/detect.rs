@@ -140,6 +140,7 @@ fn write_detections(
             }
         };
         let scope = match detection.scope {
+            _ if !detection.present => "",
             Scope::Host => "this machine",
             Scope::Site => "the site",
         };

@@ -173,6 +173,12 @@ pub trait ReadSide: Send + Sync {
     /// The manager's name as it stands in facts (`machine`, `slurm`, `pbs`, `kubernetes`, ...).
     fn manager(&self) -> &'static str;
 
+    /// Whether what leads to it is on this machine at all: its commands, its configuration. Without that it
+    /// is absent and not broken.
+    fn is_installed(&self) -> bool {
+        true
+    }
+
     /// How jobs are kept within their limits, in words, where that is for us to do.
     fn held_by(&self) -> Option<String> {
         None

@@ -116,6 +116,9 @@ impl Provider for Machine {
     }
 
     async fn probe(&self, _probe: &Probe) -> Result<bool, ProviderError> {
+        if !self.manager.is_installed() {
+            return Ok(false);
+        }
         match self.manager.capacity().await {
             Ok(_) => Ok(true),
             Err(WorkloadError::CommandMissing { .. }) => Ok(false),

@@ -234,6 +234,10 @@ impl ReadSide for KubernetesReader {
         "kubernetes"
     }
 
+    fn is_installed(&self) -> bool {
+        self.options.is_installed()
+    }
+
     async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
         let seen = self.seen().await?;
         Ok(Some(Inventory {

@@ -355,6 +355,10 @@ impl ReadSide for PbsReader {
         self.identity.get().map_or(Flavour::OpenPbs, |identity| identity.flavour).name()
     }
 
+    fn is_installed(&self) -> bool {
+        self.options.is_installed()
+    }
+
     async fn inventory(&self) -> Result<Option<Inventory>, WorkloadError> {
         let cluster = self.cluster().await?;
         let queues = cluster.queues.iter();
