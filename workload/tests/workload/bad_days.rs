@@ -10,7 +10,7 @@ use workload::read::{ReadSide, RunState};
 use workload::submit::SubmitSide;
 
 use crate::setting::{Setting, log_of, wait_for, wait_for_text};
-use crate::site::Site;
+use crate::site::{Site, outside};
 
 /// A file system of 64 KiB, taken away at the end. Only root may make one.
 struct SmallDisk {
@@ -25,10 +25,7 @@ impl SmallDisk {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self { path }),
             other => {
-                use std::io::Write as _;
-                // Not eprintln!, which the test runner swallows when a test passes.
-                let _ =
-                    writeln!(std::io::stderr(), "\nLEFT OUT: no small file system can be made: {other:?}");
+                outside(&format!("no small file system can be made: {other:?}"));
                 None
             }
         }

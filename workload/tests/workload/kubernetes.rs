@@ -1,7 +1,6 @@
 //! Kubernetes: the real API server, scheduler and Job controller over pretended nodes, where they were built;
 //! and a server that answers with recordings, everywhere.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use workload::read::{ReadSide, RunState};
 use workload::submit::{SubmitRequest, SubmitSide};
 
 use crate::setting::{Setting, log_of, wait_for, wait_for_text};
+use crate::site::outside;
 use crate::suite;
 
 mod replayed;
@@ -48,10 +48,7 @@ impl Cluster {
     /// Starts one, unless there are no programs for it, which is said on the terminal.
     fn start() -> Option<Self> {
         if std::env::var_os("PARLEY_KUBERNETES").is_none() {
-            let message =
-                "LEFT OUT: no real Kubernetes; run tests/kubernetes/start.sh build and set PARLEY_KUBERNETES";
-            // Not eprintln!, which the test runner swallows when a test passes.
-            let _ = writeln!(std::io::stderr(), "\n{message}");
+            outside("no real Kubernetes; run tests/kubernetes/start.sh build and set PARLEY_KUBERNETES");
             return None;
         }
         let root = tempfile::Builder::new().prefix("kubernetes-").tempdir().unwrap();

@@ -21,13 +21,16 @@ use workload::submit::SubmitSide;
 
 use self::recorded::{RECORDED_AT, Recorded, all_jobs, document, finished_as, only, recording};
 use crate::setting::{Setting, log_of, seconds, status_of, wait_for};
-use crate::site::fake;
+use crate::site::{fake, outside};
 use crate::suite;
 
 /// The PBS of this machine, where `PARLEY_TEST_PBS` says that jobs may be submitted to it. Nothing else may
 /// be running there, its scheduler has to plan those who wait (`strict_ordering`), and it needs a GPU.
 fn real() -> Option<PbsOptions> {
-    std::env::var_os("PARLEY_TEST_PBS")?;
+    if std::env::var_os("PARLEY_TEST_PBS").is_none() {
+        outside("no real PBS; set PARLEY_TEST_PBS where jobs may be submitted to one");
+        return None;
+    }
     let mut options = PbsOptions::of_process();
     options.refresh = Duration::from_millis(50);
     Some(options)
