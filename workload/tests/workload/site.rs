@@ -3,7 +3,6 @@
 //! Where one is not installed the tests with it are left out, loudly, and fail where `CI` is set.
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -114,12 +113,12 @@ pub fn script(manager: &str, command: &str, directory: &Path) -> Output {
     Command::new("bash").arg(path).arg(command).arg(directory).output().unwrap()
 }
 
-/// Writes an executable shell script.
+/// Writes an executable shell script. Another process does it: a program that another test starts at this
+/// moment would hold our open file for an instant, and a file that is open for writing cannot be run.
 pub fn fake(directory: &Path, name: &str, lines: &str) {
-    let path = directory.join(name);
     // Never written in place: a script that is being run cannot be replaced otherwise.
-    let new = directory.join(format!("{name}.new"));
-    std::fs::write(&new, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(new, path).unwrap();
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" >"$1.new" && chmod 755 "$1.new" && mv "$1.new" "$1""#;
+    let path = directory.join(name);
+    let done = Command::new("sh").args(["-c", write, "fake"]).arg(&path).arg(lines).status().unwrap();
+    assert!(done.success(), "{}", path.display());
 }
