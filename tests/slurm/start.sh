@@ -49,13 +49,13 @@ install() {
     [ $status -eq 0 ] && complete || fail "could not be installed"
 }
 
-# Five ports in a row that nobody listens on. Two that start at the same time begin to look elsewhere.
+# Five ports in a row that nobody listens on, from a place that is a multiple of five, so that two never overlap in part.
 free_ports() {
     local base=$((20000 + ($$ * 7 % 2000) * 5)) port try
     for try in $(seq 200); do
         for port in $(seq "$base" $((base + 4))); do
             if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-                base=$((20000 + (base - 20000 + 35 + try) % 10000))
+                base=$((20000 + (base - 20000 + 35 + 5 * try) % 10000))
                 continue 2
             fi
         done
@@ -120,6 +120,9 @@ start() {
     mkdir -p "$root"/state "$root"/spool/{node1,node2,node3,gpu1} "$root"/log "$root"/run
     root=$(cd "$root" && pwd)
     [ ${#root} -le 80 ] || fail "$root is too long for the path of a socket"
+    # One at a time: what looks for free ports must not meet another that has chosen and does not listen yet.
+    exec 9>"${TMPDIR:-/tmp}/parley-slurm-$(id -u).lock"
+    flock --wait 120 9 || fail "another one has been starting for two minutes"
     port=$(free_ports)
     export SLURM_CONF=$root/slurm.conf
     (
@@ -128,10 +131,10 @@ start() {
     )
     # munged refuses sockets in directories that others may write to, such as /tmp, without --force.
     munged --force --key-file="$root/munge.key" --socket="$root/run/munge.sock" \
-        --pid-file="$root/run/munged.pid" --log-file="$root/log/munged.log" --seed-file="$root/munge.seed" >&2
+        --pid-file="$root/run/munged.pid" --log-file="$root/log/munged.log" --seed-file="$root/munge.seed" >&2 9>&-
     configure "$root" "$port"
-    slurmctld -f "$SLURM_CONF" >&2
-    for node in node1 node2 node3 gpu1; do slurmd -N "$node" -f "$SLURM_CONF" >&2; done
+    slurmctld -f "$SLURM_CONF" >&2 9>&-
+    for node in node1 node2 node3 gpu1; do slurmd -N "$node" -f "$SLURM_CONF" >&2 9>&-; done
     for try in $(seq 150); do
         if [ "$(timeout 5 sinfo -h -N -p short,gpu -o %T 2>/dev/null | grep -c '^idle$')" -eq 4 ]; then
             echo "SLURM_CONF=$SLURM_CONF"
